@@ -1,0 +1,110 @@
+"""Contact zones: where a fragment comes close to another one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import edt
+import numpy as np
+from numpy.typing import NDArray
+
+from label_gen.grid import Box, grow_box, intersect_boxes
+from label_gen.settings import GenerationSettings
+
+__all__ = ["CLEARANCE", "NEAR", "TOUCHING", "dilate_26", "find_contacts", "is_touching_other"]
+
+TOUCHING = np.uint8(1)
+"""Bit: one of the 26 neighbours is of another fragment, of any bone."""
+NEAR = np.uint8(2)
+"""Bit: another fragment of the same bone is near enough for a border."""
+CLEARANCE = np.uint8(4)
+"""Bit: another fragment of the same bone is too near for a core."""
+
+
+def find_contacts(
+    labels: NDArray[Any],
+    boxes: Sequence[Box],
+    bone_of: Sequence[int],
+    spacing_mm: Sequence[float],
+    settings: GenerationSettings,
+) -> NDArray[np.uint8]:
+    """Mark the voxels of every fragment that are close to another fragment.
+
+    Distances are measured from the voxel's centre to the near face of the other fragment's voxel (half a mean voxel
+    short of its centre), so that zones have the same width at every spacing. A voxel that touches another fragment of
+    its bone is always in the zone.
+
+    Args:
+        labels: Compact fragment numbers (z, y, x); 0 outside.
+        boxes: Box of each fragment (index = number - 1).
+        bone_of: Bone of each fragment (index = number - 1).
+        spacing_mm: Spacing in array order, in millimetres.
+        settings: Widths of the zones.
+
+    Returns:
+        Uint8 volume of the bits `TOUCHING`, `NEAR`, `CLEARANCE`.
+    """
+    half_voxel = 0.5 * float(np.prod(spacing_mm)) ** (1 / 3)
+    near = settings.border_mm + half_voxel + 1e-3
+    clear = settings.clearance_mm + half_voxel + 1e-3
+    margin = [max(1, int(np.ceil(clear / s))) for s in spacing_mm]
+    zones = is_touching_other(labels).view(np.uint8)
+    reach = [grow_box(box, margin, labels.shape) for box in boxes]
+    for first, second in itertools.combinations(range(len(boxes)), 2):
+        common = intersect_boxes(reach[first], reach[second])
+        if bone_of[first] != bone_of[second] or common is None:
+            continue
+        block, zone = labels[common], zones[common]
+        sides = block == first + 1, block == second + 1
+        if sides[0].any() and sides[1].any():
+            _mark_side(zone, sides[0], sides[1], spacing_mm, near, clear)
+            _mark_side(zone, sides[1], sides[0], spacing_mm, near, clear)
+    return zones
+
+
+def _mark_side(
+    zone: NDArray[np.uint8],
+    side: NDArray[np.bool_],
+    other: NDArray[np.bool_],
+    spacing_mm: Sequence[float],
+    near: float,
+    clear: float,
+) -> None:
+    """Set the bits of one side's voxels by their distance to the other side."""
+    distance = edt.edt(~other, anisotropy=tuple(spacing_mm), black_border=False, parallel=1)
+    touching = dilate_26(other)
+    zone[side & ((distance <= near) | touching)] |= NEAR
+    zone[side & ((distance <= clear) | touching)] |= CLEARANCE
+
+
+def is_touching_other(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return the voxels of which one of the 26 neighbours has another non-zero label.
+
+    Args:
+        labels: Label volume (z, y, x) of an unsigned type.
+    """
+    high = labels
+    low = np.where(labels == 0, np.iinfo(labels.dtype).max, labels)
+    for axis in range(3):
+        high = _extreme(high, axis, np.maximum)
+        low = _extreme(low, axis, np.minimum)
+    touching: NDArray[np.bool_] = ((high != labels) | (low != labels)) & (labels != 0)
+    return touching
+
+
+def dilate_26(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return a mask grown by its 26 neighbours."""
+    for axis in range(3):
+        mask = _extreme(mask, axis, np.logical_or)
+    return mask
+
+
+def _extreme(array: NDArray[Any], axis: int, combine: np.ufunc) -> NDArray[Any]:
+    """Combine every voxel with its two neighbours along an axis."""
+    result = array.copy()
+    source, target = np.moveaxis(array, axis, 0), np.moveaxis(result, axis, 0)
+    combine(target[1:], source[:-1], out=target[1:])
+    combine(target[:-1], source[1:], out=target[:-1])
+    return result

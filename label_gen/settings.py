@@ -1,0 +1,50 @@
+"""Settings of the default label generation, all in millimetres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from label_gen.errors import UsageError
+
+__all__ = ["GenerationSettings"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationSettings:
+    """Thresholds that turn fragments into ABBC classes.
+
+    The recipe behind the defaults works in voxels of about 0.8 mm; they are converted to millimetres with that
+    reference spacing, so that one anatomy gives the same classes at every spacing.
+
+    Attributes:
+        smoothing_mm: Standard deviation of the Gaussian on the distance (2 voxels).
+        laplacian_per_mm: Core where the negative Laplacian exceeds this (0.11 per voxel).
+        core_depth_mm: Core where the distance to the fragment's surface exceeds this (6 voxels).
+        border_mm: Border where another fragment of the same bone begins within this distance. Chosen here: one voxel
+            on each side at the reference spacing; the round trip is closest with the thinnest wall that holds.
+        clearance_mm: No core where another fragment of the same bone begins within this distance. Chosen here: the
+            border plus one and a half voxels.
+        piece_mm3: A connected piece of a fragment of at least this volume gets a core of its own. Chosen here after
+            the 2026 challenge, which leaves smaller reference fragments out.
+        core_mm3: Smallest core to aim at where the rule gives none (50 voxels, the smallest seed of the recovery).
+
+    Source: reference spacing and thresholds in voxels: PENGWIN 2024 winning method, ABBC recipe.
+    """
+
+    smoothing_mm: float = 1.6
+    laplacian_per_mm: float = 0.1375
+    core_depth_mm: float = 4.8
+    border_mm: float = 1.1
+    clearance_mm: float = 2.3
+    piece_mm3: float = 500.0
+    core_mm3: float = 25.6
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if not value > 0:
+                raise UsageError(f"{item.name} must be positive. Got: {value}")
+        if self.clearance_mm < self.border_mm:
+            raise UsageError(
+                f"clearance_mm must be at least border_mm. Got: {self.clearance_mm} and {self.border_mm}"
+            )
