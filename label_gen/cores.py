@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import edt
@@ -10,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from label_gen.grid import bounding_box, grow_box
 from label_gen.settings import GenerationSettings
 
 __all__ = ["depth_map", "find_core_candidates", "laplacian"]
 
-BLOCK_VOXELS = 12_000_000
-"""Voxels worked on at once (chosen here: 12 bytes each keeps a block under 200 MB)."""
+BLOCK_VOXELS = 16_000_000
+"""Voxels worked on at once (chosen here: at about 16 bytes each a block stays near 250 MB)."""
+TRUNCATE = 3.0
+"""The Gaussian ends at three standard deviations (chosen here)."""
 
 
 def depth_map(pieces: NDArray[Any], spacing_mm: Sequence[float]) -> NDArray[np.float32]:
@@ -79,32 +82,29 @@ def find_core_candidates(
     """
     cap = 2 * settings.core_depth_mm
     sigmas = [settings.smoothing_mm / s for s in spacing_mm]
-    # Truncation as in SciPy's default of four standard deviations; one more voxel for the Laplacian.
-    halo = int(np.ceil(cap / spacing_mm[0])) + int(4.0 * sigmas[0] + 0.5) + 2
+    halo = [int(np.ceil(cap / s)) + int(TRUNCATE * sigma + 0.5) + 2 for s, sigma in zip(spacing_mm, sigmas, strict=True)]
     is_candidate = np.zeros(pieces.shape, bool)
     max_depth = np.zeros(int(pieces.max()) + 1, np.float32)
-    for inner, outer in _slabs(pieces.shape, halo):
-        block = pieces[outer]
-        if not block.any():
+    plane = pieces.shape[1] * pieces.shape[2]
+    thickness = max(BLOCK_VOXELS // plane - 2 * halo[0], 2 * halo[0])
+    for start in range(0, pieces.shape[0], thickness):
+        slab = pieces[start : start + thickness]
+        extent = bounding_box(slab)
+        if extent is None:
             continue
+        inner = (slice(start + extent[0].start, start + extent[0].stop), extent[1], extent[2])
+        outer = grow_box(inner, halo, pieces.shape)
+        z, y, x = (slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
+        block = pieces[outer]
         depth = depth_map(block, spacing_mm)
-        within = slice(inner.start - outer.start, inner.stop - outer.start)
-        bone = np.nonzero(block[within])
-        np.maximum.at(max_depth, block[within][bone], depth[within][bone])
+        bone = np.nonzero(block[z, y, x])
+        bone_depth = depth[z, y, x][bone]
+        np.maximum.at(max_depth, block[z, y, x][bone], bone_depth)
         np.minimum(depth, np.float32(cap), out=depth)
-        smooth = ndimage.gaussian_filter(depth, sigmas, output=np.float32)
-        curvature = laplacian(smooth, spacing_mm)
-        del smooth
-        is_candidate[inner][bone] = (depth[within][bone] > settings.core_depth_mm + 1e-3) | (
-            curvature[within][bone] < -settings.laplacian_per_mm
+        ndimage.gaussian_filter(depth, sigmas, output=depth, truncate=TRUNCATE)
+        curvature = laplacian(depth, spacing_mm)[z, y, x][bone]
+        is_candidate[inner][bone] = (bone_depth > settings.core_depth_mm + 1e-3) | (
+            curvature < -settings.laplacian_per_mm
         )
     return is_candidate, max_depth
 
-
-def _slabs(shape: tuple[int, ...], halo: int) -> Iterator[tuple[slice, slice]]:
-    """Yield slices of the first axis: the part to fill, and the part to read for it."""
-    plane = shape[1] * shape[2]
-    thickness = max(1, BLOCK_VOXELS // plane, 2 * halo)
-    for start in range(0, shape[0], thickness):
-        stop = min(shape[0], start + thickness)
-        yield slice(start, stop), slice(max(0, start - halo), min(shape[0], stop + halo))

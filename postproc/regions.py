@@ -1,0 +1,126 @@
+"""Regions: which bone of the anatomy every bone voxel belongs to, also where anatomy and classes disagree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import cc3d
+import edt
+import fastremap
+import numpy as np
+from numpy.typing import NDArray
+
+from label_gen.errors import DataError, SchemeError
+from label_gen.scheme import LabelScheme
+from postproc.events import Event
+from postproc.growth import grow
+from postproc.interfaces import find_interfaces
+from postproc.thresholds import Thresholds, thresholds_of
+
+__all__ = ["find_regions"]
+
+REACH_MM = 5.0
+"""Bone this far outside the anatomy still belongs to it (chosen here: the surface error of a coarse bone model)."""
+
+
+def find_regions(
+    is_bone: NDArray[np.bool_],
+    anatomy: NDArray[Any],
+    spacing_mm: Sequence[float],
+    scheme: LabelScheme,
+    thresholds: dict[str, Thresholds] | None,
+) -> tuple[NDArray[np.int32], list[Event]]:
+    """Give every bone voxel to a bone of the scheme.
+
+    The anatomy decides where it names a bone of the scheme. Bone outside it goes to the bone it is connected with, up
+    to `REACH_MM` away; what is further off, or of a bone that the scheme has no band for, is left out. Patches of one
+    bone below its smallest fragment, away from that bone and touching another, follow the majority of their faces.
+
+    Args:
+        is_bone: Bone voxels by the ABBC classes (z, y, x).
+        anatomy: Anatomy numbers on the same grid.
+        spacing_mm: Spacing in array order, in millimetres.
+        scheme: Names of the anatomy numbers and the bones with a band.
+        thresholds: Thresholds by bone, as for `thresholds_of`.
+
+    Returns:
+        Anatomy numbers on the bone that is kept (z, y, x), 0 elsewhere, and what was decided.
+
+    Raises:
+        SchemeError: The anatomy has a number that the scheme does not name.
+        DataError: Anatomy and bone have no voxel in common.
+    """
+    name_of = {number: name for name, number in scheme.anatomy.items()}
+    present = [int(n) for n in fastremap.unique(anatomy) if n]
+    unknown = [n for n in present if n not in name_of]
+    if unknown:
+        known = ", ".join(f"{number} {name}" for number, name in sorted(name_of.items()))
+        raise SchemeError(
+            f"the anatomy has the numbers {unknown}, which scheme '{scheme.name}' does not name; it has {known}"
+        )
+    with_band = scheme.bone_index_of_anatomy()
+    voxels = np.flatnonzero(is_bone)
+    regions = np.zeros(is_bone.shape, np.int32)
+    regions.ravel()[voxels] = anatomy.ravel()[voxels]
+    voxel_mm3 = float(np.prod(spacing_mm))
+    counts = np.bincount(regions.ravel()[voxels], minlength=max(present, default=0) + 1)
+    if not counts[1:].any():
+        raise DataError(
+            "no bone voxel of the ABBC classes lies in the anatomy; the two are of different cases, or one is flipped"
+        )
+    events = []
+    for number in present:
+        if number in with_band and not counts[number]:
+            events.append(Event("empty bone", name_of[number], 0.0, 0))
+    is_missing = is_bone & (regions == 0)
+    if is_missing.any():
+        distance = edt.edt(regions == 0, anisotropy=tuple(spacing_mm), black_border=False, parallel=1)
+        grow(regions, is_missing & (distance <= REACH_MM), spacing_mm)
+        dropped = int((is_bone & (regions == 0)).sum())
+        gained = int(is_missing.sum()) - dropped
+        if gained:
+            events.append(Event("outside anatomy", "", gained * voxel_mm3))
+        if dropped:
+            events.append(Event("outside dropped", "", dropped * voxel_mm3))
+    events += _vote(regions, spacing_mm, name_of, thresholds)
+    for number in present:
+        if number not in with_band and counts[number]:
+            events.append(Event("bone dropped", name_of[number], float(counts[number]) * voxel_mm3))
+            regions[regions == number] = 0
+    return regions, events
+
+
+def _vote(
+    regions: NDArray[np.int32],
+    spacing_mm: Sequence[float],
+    name_of: dict[int, str],
+    thresholds: dict[str, Thresholds] | None,
+) -> list[Event]:
+    """Give small patches of a bone to the bone that they share most faces with; regions are changed in place."""
+    patches = cc3d.connected_components(regions, connectivity=26)
+    voxels = np.flatnonzero(patches)
+    sizes = np.bincount(patches.ravel()[voxels])
+    region_of = np.zeros(len(sizes), np.int64)
+    region_of[patches.ravel()[voxels]] = regions.ravel()[voxels]
+    voxel_mm3 = float(np.prod(spacing_mm))
+    small = []
+    for number in np.unique(region_of[1:]).tolist():
+        mine = np.flatnonzero(region_of == number)
+        limit = thresholds_of(name_of[number], thresholds).fragment_mm3 / voxel_mm3
+        small += [p for p in mine.tolist() if p and sizes[p] < limit and p != mine[np.argmax(sizes[mine])]]
+    if not small:
+        return []
+    table = region_of.copy()
+    areas: dict[int, dict[int, float]] = {}
+    for pair, (area, _) in find_interfaces(patches, np.zeros(patches.shape, bool), spacing_mm).items():
+        for patch, other in (pair, pair[::-1]):
+            to = areas.setdefault(patch, {})
+            to[int(region_of[other])] = to.get(int(region_of[other]), 0.0) + area
+    events = []
+    for patch in small:
+        if patch in areas:
+            table[patch] = max(areas[patch], key=lambda n: (areas[patch][n], -n))
+            events.append(Event("anatomy vote", name_of[int(region_of[patch])], float(sizes[patch]) * voxel_mm3))
+    regions.ravel()[voxels] = table[patches.ravel()[voxels]]
+    return events
