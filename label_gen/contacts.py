@@ -9,6 +9,7 @@ from typing import Any
 import edt
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from label_gen.grid import Box, grow_box, intersect_boxes
 from label_gen.settings import GenerationSettings
@@ -26,15 +27,15 @@ CLEARANCE = np.uint8(4)
 def find_contacts(
     labels: NDArray[Any],
     boxes: Sequence[Box],
-    bone_of: Sequence[int],
+    bone_of: Sequence[str],
     spacing_mm: Sequence[float],
     settings: GenerationSettings,
 ) -> NDArray[np.uint8]:
     """Mark the voxels of every fragment that are close to another fragment.
 
     Distances are measured from the voxel's centre to the near face of the other fragment's voxel (half a mean voxel
-    short of its centre), so that zones have the same width at every spacing. A voxel that touches another fragment of
-    its bone is always in the zone.
+    short of its centre), so that zones have the same width at every spacing. A voxel that shares a face with another
+    fragment of its bone is always near it: fronts that move through faces cannot pass between the two.
 
     Args:
         labels: Compact fragment numbers (z, y, x); 0 outside.
@@ -74,9 +75,8 @@ def _mark_side(
 ) -> None:
     """Set the bits of one side's voxels by their distance to the other side."""
     distance = edt.edt(~other, anisotropy=tuple(spacing_mm), black_border=False, parallel=1)
-    touching = dilate_26(other)
-    zone[side & ((distance <= near) | touching)] |= NEAR
-    zone[side & ((distance <= clear) | touching)] |= CLEARANCE
+    zone[side & ((distance <= near) | ndimage.binary_dilation(other))] |= NEAR
+    zone[side & ((distance <= clear) | dilate_26(other))] |= CLEARANCE
 
 
 def is_touching_other(labels: NDArray[Any]) -> NDArray[np.bool_]:

@@ -82,7 +82,9 @@ def find_core_candidates(
     """
     cap = 2 * settings.core_depth_mm
     sigmas = [settings.smoothing_mm / s for s in spacing_mm]
-    halo = [int(np.ceil(cap / s)) + int(TRUNCATE * sigma + 0.5) + 2 for s, sigma in zip(spacing_mm, sigmas, strict=True)]
+    halo = [
+        int(np.ceil(cap / s)) + int(TRUNCATE * sigma + 0.5) + 2 for s, sigma in zip(spacing_mm, sigmas, strict=True)
+    ]
     is_candidate = np.zeros(pieces.shape, bool)
     max_depth = np.zeros(int(pieces.max()) + 1, np.float32)
     plane = pieces.shape[1] * pieces.shape[2]
@@ -107,4 +109,3 @@ def find_core_candidates(
             curvature < -settings.laplacian_per_mm
         )
     return is_candidate, max_depth
-

@@ -18,6 +18,7 @@ from label_gen.errors import DataError, UsageError
 from label_gen.fallback import core_in_crowd, core_of_thin_piece
 from label_gen.grid import Box, bounding_box, canonical_axes, check_label_array, check_spacing, grow_box
 from label_gen.literal import literal_classes
+from label_gen.passages import open_passages
 from label_gen.pieces import PieceReport, Pieces, find_pieces, report_pieces
 from label_gen.scheme import FREE_SCHEME, LabelScheme
 from label_gen.settings import GenerationSettings
@@ -91,6 +92,7 @@ def generate_abbc(
     box = bounding_box(labels)
     if box is None:
         raise DataError(f"labels hold no fragment: all {labels.size} voxels are 0")
+    settings = settings or GenerationSettings()
     ids = fastremap.unique(labels[box])
     ids = ids[ids != 0]
     scheme.check_ids(ids)
@@ -114,12 +116,14 @@ def generate_abbc(
             p: "deepest" for p in range(1, len(pieces) + 1) if pieces.fragment[p] in kept and pieces.rank[p] == 1
         }
     else:
-        is_candidate, max_depth = find_core_candidates(pieces.labels, spacing, settings or GenerationSettings())
-        zones = find_contacts(fragments, fragment_boxes, bones, spacing, settings or GenerationSettings())
-        is_core, fallbacks = _choose_cores(pieces, is_candidate, zones, spacing, settings or GenerationSettings())
+        is_candidate, max_depth = find_core_candidates(pieces.labels, spacing, settings)
+        zones = find_contacts(fragments, fragment_boxes, bones, spacing, settings)
+        is_core, fallbacks = _choose_cores(pieces, is_candidate, zones, spacing, settings)
+        is_border = (zones & NEAR) != 0
+        open_passages(pieces, is_core, is_border, spacing, settings.core_mm3)
         classes = np.zeros(fragments.shape, np.uint8)
         classes[fragments != 0] = ABBC.BOUNDARY
-        classes[(zones & NEAR) != 0] = ABBC.BORDER
+        classes[is_border] = ABBC.BORDER
         classes[is_core] = ABBC.CORE
         result = np.zeros(labels.shape, np.uint8)
         result[box] = classes.transpose(np.argsort(order))

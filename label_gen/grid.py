@@ -80,17 +80,13 @@ def bounding_box(array: NDArray[Any]) -> Box | None:
 def grow_box(box: Sequence[slice], margin: Sequence[int] | int, shape: Sequence[int]) -> Box:
     """Return a box widened by a margin in voxels and clipped to the shape."""
     margins = [margin] * 3 if isinstance(margin, int) else list(margin)
-    z, y, x = (
-        slice(max(0, s.start - m), min(n, s.stop + m)) for s, m, n in zip(box, margins, shape, strict=True)
-    )
+    z, y, x = (slice(max(0, s.start - m), min(n, s.stop + m)) for s, m, n in zip(box, margins, shape, strict=True))
     return (z, y, x)
 
 
 def intersect_boxes(first: Sequence[slice], second: Sequence[slice]) -> Box | None:
     """Return the common part of two boxes, or None."""
-    z, y, x = (
-        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(first, second, strict=True)
-    )
+    z, y, x = (slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(first, second, strict=True))
     box = (z, y, x)
     return box if all(s.start < s.stop for s in box) else None
 

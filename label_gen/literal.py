@@ -80,9 +80,7 @@ def literal_classes(
 
 def _union(boxes: Sequence[Box]) -> Box:
     """Return the smallest box round all boxes."""
-    z, y, x = (
-        slice(min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes)) for axis in range(3)
-    )
+    z, y, x = (slice(min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes)) for axis in range(3))
     return (z, y, x)
 
 

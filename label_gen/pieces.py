@@ -68,7 +68,7 @@ class Pieces:
 
     def need_core(self, min_voxels: float) -> NDArray[np.bool_]:
         """Return which pieces get a core: the largest of each fragment, and all from a size on."""
-        needs = (self.rank == 1) | (self.voxels >= min_voxels - 1e-6)
+        needs: NDArray[np.bool_] = (self.rank == 1) | (self.voxels >= min_voxels - 1e-6)
         needs[0] = False
         return needs
 

@@ -20,8 +20,10 @@ class GenerationSettings:
         smoothing_mm: Standard deviation of the Gaussian on the distance (2 voxels).
         laplacian_per_mm: Core where the negative Laplacian exceeds this (0.11 per voxel).
         core_depth_mm: Core where the distance to the fragment's surface exceeds this (6 voxels).
-        border_mm: Border where another fragment of the same bone begins within this distance. Chosen here: one voxel
-            on each side at the reference spacing; the round trip is closest with the thinnest wall that holds.
+        border_mm: Border where another fragment of the same bone begins within this distance, and in any case on
+            every voxel that shares a face with one. Chosen here: one voxel on each side at the reference spacing, the
+            thinnest wall that holds and the closest round trip (mean IoU over 50 pieces of three cut pelves 0.997;
+            0.991 when the voxels on edges and corners of the other fragment are border too).
         clearance_mm: No core where another fragment of the same bone begins within this distance. Chosen here: the
             border plus one and a half voxels.
         piece_mm3: A connected piece of a fragment of at least this volume gets a core of its own. Chosen here after
@@ -34,7 +36,7 @@ class GenerationSettings:
     smoothing_mm: float = 1.6
     laplacian_per_mm: float = 0.1375
     core_depth_mm: float = 4.8
-    border_mm: float = 1.1
+    border_mm: float = 0.7
     clearance_mm: float = 2.3
     piece_mm3: float = 500.0
     core_mm3: float = 25.6
@@ -45,6 +47,4 @@ class GenerationSettings:
             if not value > 0:
                 raise UsageError(f"{item.name} must be positive. Got: {value}")
         if self.clearance_mm < self.border_mm:
-            raise UsageError(
-                f"clearance_mm must be at least border_mm. Got: {self.clearance_mm} and {self.border_mm}"
-            )
+            raise UsageError(f"clearance_mm must be at least border_mm. Got: {self.clearance_mm} and {self.border_mm}")

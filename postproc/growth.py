@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import cc3d
 import numpy as np
@@ -100,6 +100,8 @@ def _flood(seeds: NDArray[np.int32], is_part: NDArray[np.bool_], spacing_mm: Seq
 
     is_rim = ndimage.binary_dilation(is_part) & (seeds != 0) & ~is_part
     distance = ndimage.distance_transform_edt(~is_rim, sampling=spacing_mm)
-    flooded = watershed(distance, markers=np.where(is_rim, seeds, 0), mask=is_part | is_rim, connectivity=1)
+    flooded: NDArray[Any] = watershed(
+        distance, markers=np.where(is_rim, seeds, 0), mask=is_part | is_rim, connectivity=1
+    )
     owners: NDArray[np.int32] = flooded[is_part].astype(np.int32)
     return owners

@@ -80,9 +80,7 @@ def split_along_border(
     return events
 
 
-def _unexplained(
-    inside: NDArray[np.bool_], owners: NDArray[np.int32], number: int, spacing_mm: Sequence[float]
-) -> int:
+def _unexplained(inside: NDArray[np.bool_], owners: NDArray[np.int32], number: int, spacing_mm: Sequence[float]) -> int:
     """Return how many border voxels of a fragment are far from every other fragment."""
     extent = bounding_box(inside)
     if extent is None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import fastremap
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,7 +26,7 @@ from postproc.growth import Engine, grow
 from postproc.healing import merge_unseparated, split_along_border
 from postproc.numbering import RecoveredFragment, number_fragments
 from postproc.regions import find_regions
-from postproc.seeds import find_seeds
+from postproc.seeds import claim_coreless, find_seeds
 from postproc.specks import join_islands, merge_small
 from postproc.thresholds import Thresholds, thresholds_of
 
@@ -120,13 +121,15 @@ def recover_fragments(
     if engine not in ("fmm", "watershed"):
         raise UsageError(f"engine must be 'fmm' or 'watershed'. Got: {engine!r}")
     classes = _hard_classes(abbc)
+    present: list[int] = []
     if anatomy is not None:
         check_label_array(anatomy, "anatomy")
         check_same_shape(classes, anatomy, ("ABBC classes", "anatomy"))
+        present = [int(number) for number in fastremap.unique(anatomy) if number]
     result = np.zeros(classes.shape, np.uint16)
     box = bounding_box(classes)
     if box is None:
-        empty = [] if anatomy is None else [n for n, i in scheme.anatomy.items() if (anatomy == i).any()]
+        empty = [name for name, number in scheme.anatomy.items() if number in present]
         return RecoveredFragments(result, (), tuple(Event("empty bone", n, 0.0, 0) for n in empty), engine)
 
     order = canonical_axes(classes[box], spacing)
@@ -138,7 +141,7 @@ def recover_fragments(
         regions = (work != 0).view(np.uint8)
         bones = {WHOLE: "bone"}
     else:
-        regions, events = find_regions(work != 0, _padded(anatomy[box], order), spacing, scheme, thresholds)
+        regions, events = find_regions(work != 0, _padded(anatomy[box], order), present, spacing, scheme, thresholds)
         bones = {number: name for name, number in scheme.anatomy.items()}
     owners = np.zeros(work.shape, np.int32)
     region_of: list[int] = [0]
@@ -160,12 +163,10 @@ def recover_fragments(
         )
         events += happened
         voxels = np.flatnonzero(found)
-        present, number_of = np.unique(found.ravel()[voxels], return_inverse=True)
+        numbers, number_of = np.unique(found.ravel()[voxels], return_inverse=True)
         owners[part][is_bone] = (number_of + len(region_of)).astype(np.int32)
-        region_of += [number] * len(present)
-    edges = [
-        (box[axis].start == 0, box[axis].stop == classes.shape[axis]) for axis in order
-    ]
+        region_of += [number] * len(numbers)
+    edges = [(box[axis].start == 0, box[axis].stop == classes.shape[axis]) for axis in order]
     table, fragments, happened = number_fragments(
         owners[1:-1, 1:-1, 1:-1], region_of, bones, None if anatomy is None else scheme, float(np.prod(spacing)), edges
     )
@@ -220,10 +221,11 @@ def _recover_bone(
     """
     is_bone, is_border = classes != 0, classes == ABBC.BORDER
     evidence: NDArray[Any] = is_border if probability is None else probability
-    owners, events = find_seeds(
-        is_bone, classes == ABBC.CORE, is_border, float(np.prod(spacing_mm)), thresholds, bone
-    )
-    grow(owners, is_bone & ~is_border, spacing_mm, engine)
+    is_inner = is_bone & ~is_border
+    voxel_mm3 = float(np.prod(spacing_mm))
+    owners, events = find_seeds(is_inner, classes == ABBC.CORE, voxel_mm3, thresholds, bone)
+    grow(owners, is_inner, spacing_mm, engine)
+    events += claim_coreless(owners, is_bone, is_inner, voxel_mm3, thresholds, bone)
     grow(owners, is_bone, spacing_mm, engine)
     events += split_along_border(owners, is_border, evidence, spacing_mm, thresholds, engine, bone)
     if can_merge:

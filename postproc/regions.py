@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cc3d
 import edt
-import fastremap
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,9 +26,10 @@ REACH_MM = 5.0
 def find_regions(
     is_bone: NDArray[np.bool_],
     anatomy: NDArray[Any],
+    present: Sequence[int],
     spacing_mm: Sequence[float],
     scheme: LabelScheme,
-    thresholds: dict[str, Thresholds] | None,
+    thresholds: Mapping[str, Thresholds] | None,
 ) -> tuple[NDArray[np.int32], list[Event]]:
     """Give every bone voxel to a bone of the scheme.
 
@@ -40,6 +40,7 @@ def find_regions(
     Args:
         is_bone: Bone voxels by the ABBC classes (z, y, x).
         anatomy: Anatomy numbers on the same grid.
+        present: Numbers that the whole anatomy volume holds, background left out.
         spacing_mm: Spacing in array order, in millimetres.
         scheme: Names of the anatomy numbers and the bones with a band.
         thresholds: Thresholds by bone, as for `thresholds_of`.
@@ -52,7 +53,6 @@ def find_regions(
         DataError: Anatomy and bone have no voxel in common.
     """
     name_of = {number: name for name, number in scheme.anatomy.items()}
-    present = [int(n) for n in fastremap.unique(anatomy) if n]
     unknown = [n for n in present if n not in name_of]
     if unknown:
         known = ", ".join(f"{number} {name}" for number, name in sorted(name_of.items()))
@@ -95,7 +95,7 @@ def _vote(
     regions: NDArray[np.int32],
     spacing_mm: Sequence[float],
     name_of: dict[int, str],
-    thresholds: dict[str, Thresholds] | None,
+    thresholds: Mapping[str, Thresholds] | None,
 ) -> list[Event]:
     """Give small patches of a bone to the bone that they share most faces with; regions are changed in place."""
     patches = cc3d.connected_components(regions, connectivity=26)

@@ -1,87 +1,129 @@
-"""Seeds: one per core component, and what to do for parts of a bone that show none."""
+"""Seeds: one per core component, and what to do for parts of a bone that show no core."""
 
 from __future__ import annotations
+
+import itertools
 
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
 
 from postproc.events import Event
+from postproc.interfaces import strides_of
 from postproc.thresholds import Thresholds
 
-__all__ = ["find_seeds"]
+__all__ = ["claim_coreless", "find_seeds"]
 
 
 def find_seeds(
-    is_bone: NDArray[np.bool_],
-    is_core: NDArray[np.bool_],
-    is_border: NDArray[np.bool_],
-    voxel_mm3: float,
-    thresholds: Thresholds,
-    bone: str,
+    is_inner: NDArray[np.bool_], is_core: NDArray[np.bool_], voxel_mm3: float, thresholds: Thresholds, bone: str
 ) -> tuple[NDArray[np.int32], list[Event]]:
     """Find the seeds of one bone.
 
     Every 26-connected core component from the smallest seed on is a seed. Border divides the bone into compartments;
-    one that is large enough for a fragment but has no seed keeps its largest small core, or becomes a seed as a whole
-    where it shows no core at all. A bone without any seed by these rules keeps its largest core or, failing that, is
-    one seed.
+    one that is large enough for a fragment but has no such seed keeps its largest core.
 
     Args:
-        is_bone: Mask of the bone (z, y, x).
+        is_inner: Bone that is not border (z, y, x).
         is_core: Its core voxels.
-        is_border: Its border voxels.
         voxel_mm3: Volume of a voxel.
         thresholds: Sizes in mm3.
         bone: Name of the bone, for the events.
 
     Returns:
-        Seed numbers (z, y, x), 0 elsewhere, and what was dropped or made up for.
+        Seed numbers (z, y, x), 0 elsewhere, and what was dropped or kept against the rule.
     """
     cores = cc3d.connected_components(is_core, connectivity=26)
-    core_sizes = _sizes(cores)
+    core_voxels = np.flatnonzero(cores)
+    core_at = cores.ravel()[core_voxels]
+    core_sizes = np.bincount(core_at, minlength=1)
     is_seed = core_sizes >= thresholds.seed_mm3 / voxel_mm3 - 1e-6
     is_seed[0] = False
-    compartments = cc3d.connected_components(is_bone & ~is_border, connectivity=6)
-    part_sizes = _sizes(compartments)
-    core_voxels = np.flatnonzero(cores)
-    core_at, part_at = cores.ravel()[core_voxels], compartments.ravel()[core_voxels]
-    has_seed = np.zeros(len(part_sizes), bool)
-    has_seed[part_at[is_seed[core_at]]] = True
-    largest_core = np.zeros(len(part_sizes), np.int64)
-    order = np.argsort(core_sizes[core_at], kind="stable")
-    largest_core[part_at[order]] = core_at[order]
-
-    events, whole = [], []
-    is_large = part_sizes >= thresholds.fragment_mm3 / voxel_mm3
-    is_large[0] = False
-    for part in np.flatnonzero(is_large & ~has_seed).tolist():
-        core = int(largest_core[part])
-        if core:
+    events = []
+    if not is_seed[1:].all():
+        compartments = cc3d.connected_components(is_inner, connectivity=6)
+        part_at = compartments.ravel()[core_voxels]
+        part_sizes = _sizes(compartments)
+        has_seed = np.zeros(len(part_sizes), bool)
+        has_seed[part_at[is_seed[core_at]]] = True
+        largest_core = np.zeros(len(part_sizes), np.int64)
+        order = np.argsort(core_sizes[core_at], kind="stable")
+        largest_core[part_at[order]] = core_at[order]
+        is_poor = (part_sizes >= thresholds.fragment_mm3 / voxel_mm3) & ~has_seed & (largest_core > 0)
+        for core in np.unique(largest_core[is_poor]).tolist():
             is_seed[core] = True
             events.append(Event("small seed kept", bone, float(core_sizes[core]) * voxel_mm3))
-        elif part_sizes[part] >= thresholds.coreless_mm3 / voxel_mm3:
-            whole.append(part)
-            events.append(Event("no core", bone, float(part_sizes[part]) * voxel_mm3))
-    if not is_seed.any() and not whole:
-        if len(core_sizes) > 1:
-            core = int(np.argmax(core_sizes))
-            is_seed[core] = True
-            events.append(Event("small seed kept", bone, float(core_sizes[core]) * voxel_mm3))
-        elif is_bone.any():
-            events.append(Event("no core", bone, float(is_bone.sum()) * voxel_mm3))
-            return is_bone.astype(np.int32), events
-    dropped = ~is_seed
-    dropped[0] = False
-    if dropped.any():
-        volume = float(core_sizes[dropped].sum()) * voxel_mm3
-        events.append(Event("seeds dropped", bone, volume, int(dropped.sum())))
+    is_dropped = ~is_seed
+    is_dropped[0] = False
+    if is_dropped.any():
+        volume = float(core_sizes[is_dropped].sum()) * voxel_mm3
+        events.append(Event("seeds dropped", bone, volume, int(is_dropped.sum())))
     number = np.zeros(len(core_sizes), np.int32)
     number[is_seed] = np.arange(1, is_seed.sum() + 1)
-    seeds: NDArray[np.int32] = number[cores]
-    for extra, part in enumerate(whole, int(is_seed.sum()) + 1):
-        seeds[compartments == part] = extra
-    return seeds, events
+    return number[cores], events
+
+
+def claim_coreless(
+    owners: NDArray[np.int32],
+    is_bone: NDArray[np.bool_],
+    is_inner: NDArray[np.bool_],
+    voxel_mm3: float,
+    thresholds: Thresholds,
+    bone: str,
+) -> list[Event]:
+    """Find owners for compartments that no seed could enter through faces.
+
+    Each that is large enough becomes a fragment; of the others, those that touch owners through edges or corners go to
+    the one they touch most. A bone without any owner becomes one fragment, its largest piece.
+
+    Args:
+        owners: Owners after the first march (z, y, x), 0 elsewhere; changed in place.
+        is_bone: Mask of the bone.
+        is_inner: Bone that is not border.
+        voxel_mm3: Volume of a voxel.
+        thresholds: Sizes in mm3.
+        bone: Name of the bone, for the events.
+
+    Returns:
+        An event per fragment without a core.
+    """
+    events = []
+    is_unclaimed = is_inner & (owners == 0)
+    next_number = int(owners.max()) + 1
+    if is_unclaimed.any():
+        compartments = cc3d.connected_components(is_unclaimed, connectivity=6)
+        voxels = np.flatnonzero(compartments)
+        part_at = compartments.ravel()[voxels]
+        sizes = np.bincount(part_at)
+        number = _touching_owners(voxels, part_at, owners)
+        for part in np.flatnonzero(sizes >= thresholds.coreless_mm3 / voxel_mm3 - 1e-6).tolist():
+            number[part] = next_number
+            next_number += 1
+            events.append(Event("no core", bone, float(sizes[part]) * voxel_mm3))
+        owners.ravel()[voxels] = number[part_at]
+    if next_number == 1 and is_bone.any():
+        pieces = cc3d.connected_components(is_bone, connectivity=26)
+        sizes = _sizes(pieces)
+        owners[pieces == np.argmax(sizes)] = 1
+        events.append(Event("no core", bone, float(sizes.max()) * voxel_mm3))
+    return events
+
+
+def _touching_owners(
+    voxels: NDArray[np.int64], part_at: NDArray[np.integer], owners: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """Return for each part the owner that it touches most through edges and corners, 0 where it touches none."""
+    strides = strides_of(owners.shape)
+    flat = owners.ravel()
+    keys = []
+    for step in itertools.product((-1, 0, 1), repeat=3):
+        owner = flat[voxels + sum(s * stride for s, stride in zip(step, strides, strict=True))]
+        keys.append(part_at[owner > 0].astype(np.int64) << 32 | owner[owner > 0])
+    pairs, counts = np.unique(np.concatenate(keys), return_counts=True)
+    result = np.zeros(int(part_at.max()) + 1, np.int32)
+    order = np.argsort(counts, kind="stable")
+    result[pairs[order] >> 32] = (pairs[order] & 0xFFFFFFFF).astype(np.int32)
+    return result
 
 
 def _sizes(components: NDArray[np.integer]) -> NDArray[np.int64]:

@@ -23,7 +23,7 @@ def merge_small(
     """Merge fragments below the smallest size, the smallest first, into the neighbour with the largest interface.
 
     One that touches no other fragment of its bone is freed (0), for `join_islands`; the largest fragment of a bone
-    stays whatever its size. 
+    stays whatever its size.
 
     Args:
         owners: Fragment numbers of one bone (z, y, x), 0 elsewhere; changed in place.

@@ -1,0 +1,45 @@
+"""`abbc-demo`: the three commands on a virtual patient."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from nnunet_ext.commands._cli import make_parser, run_command
+from nnunet_ext.demo import DEFAULT_SEED, run_demo
+
+__all__ = ["main"]
+
+PROG = "abbc-demo"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: Arguments; those of the process if None.
+
+    Returns:
+        The exit status: 0 done, 1 bad data, 2 wrong usage.
+    """
+    parser = make_parser(PROG, "Make a virtual patient with a fractured pelvis and run the commands on it.")
+    parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for everything the demo writes")
+    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, metavar="N", help="another number, another patient")
+    parser.add_argument("--spacing", type=float, default=1.0, metavar="MM", help="edge of the voxels")
+    parser.add_argument("--overwrite", action="store_true", help="do everything anew")
+    options = parser.parse_args(argv)
+
+    def say(text: str) -> None:
+        print(text, flush=True)
+
+    def work() -> int:
+        demo = run_demo(
+            options.output, seed=options.seed, spacing_mm=options.spacing, overwrite=options.overwrite, say=say
+        )
+        return demo.status
+
+    return run_command(PROG, options.verbose, work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

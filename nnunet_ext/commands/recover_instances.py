@@ -1,0 +1,173 @@
+"""`abbc-recover-instances`: ABBC classes to fragments."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from nnunet_ext.commands._cli import add_batch_options, make_parser, report_case, run_command, sum_up
+
+if TYPE_CHECKING:
+    from label_gen.scheme import LabelScheme
+    from nnunet_ext.batch import BatchResult, CaseResult
+
+__all__ = ["main", "recover_instances"]
+
+PROG = "abbc-recover-instances"
+ENGINES = ("fmm", "watershed")
+
+
+def recover_instances(
+    abbc: str | Path,
+    output: str | Path,
+    *,
+    anatomy: str | Path | None = None,
+    scheme: str | Path = "pengwin2024",
+    engine: Literal["fmm", "watershed"] = "fmm",
+    workers: int = 1,
+    overwrite: bool = False,
+    on_result: Callable[[CaseResult], None] | None = None,
+    progress: bool = False,
+) -> BatchResult:
+    """Recover the fragments of one or many cases from ABBC classes or their probabilities.
+
+    Writes `CASE.nii.gz` and the manifest `abbc-recover-instances.json`, which holds the report of each case.
+
+    Args:
+        abbc: A label volume of ABBC classes, nnU-Net's `.npz` of probabilities, or a folder of them.
+        output: A folder; for a single case also a file name.
+        anatomy: The bones, numbered by the scheme: a volume, or a folder with a volume of the same name per case.
+            Without it all bone is one region.
+        scheme: Name of a label scheme, or a `.toml` file.
+        engine: `fmm` (fast marching, the reference) or `watershed`.
+        workers: Cases run at the same time, in processes of their own; 0 or 1 for one after the other in this one.
+        overwrite: Redo finished cases instead of skipping them.
+        on_result: Called with the result of each case as it comes.
+        progress: Show a bar on stderr if that is a terminal.
+
+    Returns:
+        What came of each case; the details are the report of `postproc.recover_fragments`.
+
+    Raises:
+        UsageError: An input holds nothing usable, the output is inside one, or an option makes no sense.
+        SchemeError: There is no such scheme, or it is wrong.
+        VolumeFileError: An input folder cannot be read, or the manifest cannot be written.
+    """
+    from label_gen.errors import UsageError
+    from nnunet_ext.batch import Task, run_batch
+    from nnunet_ext.cases import check_output, find_cases, output_path, pair_cases
+    from nnunet_ext.manifest import Manifest
+    from nnunet_ext.schemes import load_scheme
+
+    if engine not in ENGINES:
+        raise UsageError(f"unknown engine '{engine}'; choose one of {', '.join(ENGINES)} (--engine)")
+    loaded = load_scheme(scheme)
+    cases = find_cases(abbc, prefers_probabilities=True)
+    check_output(output, abbc, anatomy)
+    partners: dict[str, Path] = {}
+    notes = []
+    if anatomy is not None:
+        pairs = pair_cases(abbc, anatomy, cases, find_cases(anatomy))
+        partners = {case.name: partner for case, partner in pairs.pairs}
+        if pairs.surplus:
+            notes.append(f"anatomy without ABBC classes: {', '.join(case.name for case in pairs.surplus)}")
+    tasks = []
+    for case in cases:
+        target = output_path(case, abbc, output)
+        partner = partners.get(case.name)
+        check_output(target, case.path, partner)
+        problem = ""
+        if anatomy is not None and partner is None:
+            problem = f"there is no anatomy of this name in '{Path(anatomy).name}'; add '{case.name}.nii.gz' to it"
+        arguments = {"abbc": case.path, "anatomy": partner, "output": target, "scheme": loaded, "engine": engine}
+        tasks.append(Task(case.name, (target,), arguments, problem))
+    settings = {"scheme": loaded.name, "engine": engine, "anatomy": anatomy is not None}
+    return run_batch(
+        _recover_case,
+        tasks,
+        workers=workers,
+        overwrite=overwrite,
+        manifest=Manifest(tasks[0].outputs[0].parent / f"{PROG}.json", PROG, settings),
+        on_result=on_result,
+        progress=progress,
+        notes=notes,
+    )
+
+
+def _recover_case(
+    abbc: Path, anatomy: Path | None, output: Path, scheme: LabelScheme, engine: Literal["fmm", "watershed"]
+) -> dict[str, Any]:
+    from nnunet_ext.probabilities import read_abbc
+    from nnunet_ext.volumes import Volume, check_same_grid, naming, read_labels, write_volume
+    from postproc import recover_fragments
+
+    bones = None if anatomy is None else read_labels(anatomy)
+    classes = read_abbc(abbc, scheme, anatomy=None if bones is None else bones.grid)
+    if bones is not None:
+        check_same_grid(classes.grid, bones.grid, str(abbc), str(anatomy))
+    with naming(abbc):
+        recovered = recover_fragments(
+            classes.array,
+            classes.grid.spacing_mm,
+            anatomy=None if bones is None else bones.array,
+            scheme=scheme,
+            engine=engine,
+        )
+    write_volume(Volume.on_grid(recovered.labels, classes.grid), output)
+    return recovered.to_dict()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: Arguments; those of the process if None.
+
+    Returns:
+        The exit status: 0 done, 1 bad data, 2 wrong usage.
+    """
+    parser = make_parser(PROG, "Recover the single bone fragments from ABBC classes or their probabilities.")
+    parser.add_argument(
+        "-i", "--input", required=True, metavar="ABBC", help="ABBC classes or nnU-Net's .npz: a file or a folder"
+    )
+    parser.add_argument(
+        "-a",
+        "--anatomy",
+        metavar="ANATOMY",
+        help="bones by the scheme's numbers: a volume or a folder (else one region)",
+    )
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder, or file for a single case")
+    parser.add_argument(
+        "--scheme", default="pengwin2024", help="label scheme: pengwin2024, pengwin2026, free or a file"
+    )
+    parser.add_argument("--engine", choices=ENGINES, default="fmm", help="fmm is the reference")
+    add_batch_options(parser)
+    options = parser.parse_args(argv)
+
+    def show(result: CaseResult) -> None:
+        report_case(PROG, result, options.verbose)
+        if warnings := result.details.get("warnings", ()):
+            text = "; ".join(warnings) if options.verbose else f"{len(warnings)} remark(s), see {PROG}.json"
+            print(f"{PROG}: case {result.name}: {text}", file=sys.stderr)
+
+    def work() -> int:
+        batch = recover_instances(
+            options.input,
+            options.output,
+            anatomy=options.anatomy,
+            scheme=options.scheme,
+            engine=options.engine,
+            workers=options.workers,
+            overwrite=options.overwrite,
+            on_result=show,
+            progress=True,
+        )
+        return sum_up(PROG, batch)
+
+    return run_command(PROG, options.verbose, work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
