@@ -9,12 +9,11 @@ from typing import Any
 import edt
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from label_gen.grid import Box, grow_box, intersect_boxes
 from label_gen.settings import GenerationSettings
 
-__all__ = ["CLEARANCE", "NEAR", "TOUCHING", "dilate_26", "find_contacts", "is_touching_other"]
+__all__ = ["CLEARANCE", "NEAR", "TOUCHING", "dilate_6", "dilate_26", "find_contacts", "is_touching_other"]
 
 TOUCHING = np.uint8(1)
 """Bit: one of the 26 neighbours is of another fragment, of any bone."""
@@ -75,7 +74,7 @@ def _mark_side(
 ) -> None:
     """Set the bits of one side's voxels by their distance to the other side."""
     distance = edt.edt(~other, anisotropy=tuple(spacing_mm), black_border=False, parallel=1)
-    zone[side & ((distance <= near) | ndimage.binary_dilation(other))] |= NEAR
+    zone[side & ((distance <= near) | dilate_6(other))] |= NEAR
     zone[side & ((distance <= clear) | dilate_26(other))] |= CLEARANCE
 
 
@@ -92,6 +91,14 @@ def is_touching_other(labels: NDArray[Any]) -> NDArray[np.bool_]:
         low = _extreme(low, axis, np.minimum)
     touching: NDArray[np.bool_] = ((high != labels) | (low != labels)) & (labels != 0)
     return touching
+
+
+def dilate_6(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return a mask grown by its 6 neighbours."""
+    grown = mask.copy()
+    for axis in range(3):
+        grown |= _extreme(mask, axis, np.logical_or)
+    return grown
 
 
 def dilate_26(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

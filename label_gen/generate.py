@@ -18,10 +18,10 @@ from label_gen.errors import DataError, UsageError
 from label_gen.fallback import core_in_crowd, core_of_thin_piece
 from label_gen.grid import Box, bounding_box, canonical_axes, check_label_array, check_spacing, grow_box
 from label_gen.literal import literal_classes
-from label_gen.passages import open_passages
 from label_gen.pieces import PieceReport, Pieces, find_pieces, report_pieces
 from label_gen.scheme import FREE_SCHEME, LabelScheme
 from label_gen.settings import GenerationSettings
+from label_gen.walls import build_walls
 
 __all__ = ["GeneratedABBC", "generate_abbc"]
 
@@ -119,8 +119,7 @@ def generate_abbc(
         is_candidate, max_depth = find_core_candidates(pieces.labels, spacing, settings)
         zones = find_contacts(fragments, fragment_boxes, bones, spacing, settings)
         is_core, fallbacks = _choose_cores(pieces, is_candidate, zones, spacing, settings)
-        is_border = (zones & NEAR) != 0
-        open_passages(pieces, is_core, is_border, spacing, settings.core_mm3)
+        is_border = build_walls(pieces, bones, is_core, (zones & NEAR) != 0, spacing, settings.core_mm3)
         classes = np.zeros(fragments.shape, np.uint8)
         classes[fragments != 0] = ABBC.BOUNDARY
         classes[is_border] = ABBC.BORDER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -91,11 +92,24 @@ def intersect_boxes(first: Sequence[slice], second: Sequence[slice]) -> Box | No
     return box if all(s.start < s.stop for s in box) else None
 
 
+def enclose(boxes: Sequence[Box]) -> Box:
+    """Return the smallest box round all boxes."""
+    z, y, x = (slice(min(b[axis].start for b in boxes), max(b[axis].stop for b in boxes)) for axis in range(3))
+    return (z, y, x)
+
+
+def shift_box(box: Sequence[slice], origin: Sequence[slice]) -> Box:
+    """Return a box in the coordinates of another box."""
+    z, y, x = (slice(s.start - o.start, s.stop - o.start) for s, o in zip(box, origin, strict=True))
+    return (z, y, x)
+
+
 def canonical_axes(labels: NDArray[Any], spacing_mm: Sequence[float]) -> tuple[int, int, int]:
     """Return an order of the axes that depends on the content, not on how the volume is stored.
 
     Working in this order makes a result exactly the same for all six axis orders of a volume, rounding and ties
-    included. Axes are sorted by spacing, length and profile (the labels summed over the other two axes).
+    included. Axes are sorted by spacing, length and profile (the labels summed over the other two axes); where those
+    of two axes are all equal, the voxels themselves decide.
 
     Args:
         labels: Label volume (z, y, x).
@@ -111,5 +125,7 @@ def canonical_axes(labels: NDArray[Any], spacing_mm: Sequence[float]) -> tuple[i
         profiles[1] += rows
         profiles[2] += plane.sum(axis=0, dtype=np.int64)
     keys = [(float(s), len(p), p.tolist()) for s, p in zip(spacing_mm, profiles, strict=True)]
-    first, second, third = sorted(range(3), key=lambda axis: keys[axis])
-    return (first, second, third)
+    ranked = sorted(keys)
+    orders = [o for o in itertools.permutations(range(3)) if [keys[axis] for axis in o] == ranked]
+    best = min(orders, key=lambda o: labels.transpose(o).tobytes()) if len(orders) > 1 else orders[0]
+    return (best[0], best[1], best[2])

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from label_gen.classes import ABBC
-from label_gen.grid import Box, grow_box
+from label_gen.grid import Box, enclose, grow_box, shift_box
 
 __all__ = ["literal_classes"]
 
@@ -42,9 +42,9 @@ def literal_classes(
         Uint8 classes numbered by `ABBC`, and the compact numbers of the fragments that kept their deepest voxel.
     """
     shape = fragments.shape
-    work = grow_box(_union(boxes), int(4 * SIGMA_VOXELS + 0.5) + 2, shape)
+    work = grow_box(enclose(boxes), int(4 * SIGMA_VOXELS + 0.5) + 2, shape)
     block = fragments[work]
-    boxes = [_shift(box, work) for box in boxes]
+    boxes = [shift_box(box, work) for box in boxes]
     depth = np.zeros(block.shape)
     for number, box in enumerate(boxes, 1):
         near = grow_box(box, 1, block.shape)
@@ -76,15 +76,3 @@ def literal_classes(
     result = np.zeros(shape, np.uint8)
     result[work] = classes
     return result, kept
-
-
-def _union(boxes: Sequence[Box]) -> Box:
-    """Return the smallest box round all boxes."""
-    z, y, x = (slice(min(box[axis].start for box in boxes), max(box[axis].stop for box in boxes)) for axis in range(3))
-    return (z, y, x)
-
-
-def _shift(box: Box, origin: Box) -> Box:
-    """Return a box in the coordinates of another box."""
-    z, y, x = (slice(s.start - o.start, s.stop - o.start) for s, o in zip(box, origin, strict=True))
-    return (z, y, x)

@@ -1,4 +1,4 @@
-"""nnU-Net v2 extension: everything that touches files and the command line. Importing it imports nothing heavy."""
+"""The nnU-Net v2 extension: everything that touches files and the command line. Importing it imports nothing heavy."""
 
 __all__ = ["__version__"]
 

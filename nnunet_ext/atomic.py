@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import csv
 import errno
+import fcntl
 import json
 import os
 import re
 import secrets
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from label_gen.errors import VolumeFileError
 
-__all__ = ["remove_leftovers", "replacing", "write_csv", "write_failure", "write_json"]
+__all__ = ["check_writable", "remove_leftovers", "replacing", "write_csv", "write_failure", "write_json"]
 
 
 @contextmanager
@@ -35,11 +37,13 @@ def replacing(target: Path) -> Iterator[Path]:
     Raises:
         VolumeFileError: The file cannot be written.
     """
-    temporary = target.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.tmp.{target.name}")
+    temporary = target.with_name(f".{secrets.token_hex(4)}.tmp.{target.name}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         remove_leftovers(target)
-        yield temporary
+        with temporary.open("xb") as stream:
+            _lock(stream)
+            yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         os.replace(temporary, target)
@@ -52,29 +56,47 @@ def replacing(target: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_writable(target: Path) -> None:
+    """Check that a file can be made, so that hours of work do not end in an error. Folders that are missing are made.
+
+    Args:
+        target: The file to be written later.
+
+    Raises:
+        VolumeFileError: It cannot be made.
+    """
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise write_failure(target, error) from error
+
+
 def remove_leftovers(target: Path) -> None:
     """Remove temporary files of a target whose writer was killed.
+
+    A living writer holds a lock on its file, which the system takes away when the process ends, however it ends.
 
     Args:
         target: The file that was to be written.
     """
-    pattern = re.compile(r"\.(\d+)-[0-9a-f]{8}\.tmp\." + re.escape(target.name))
+    pattern = re.compile(r"\.[0-9a-f]{8}\.tmp\." + re.escape(target.name))
     with suppress(OSError):
         for name in os.listdir(target.parent):
-            match = pattern.fullmatch(name)
-            if match and not _is_running(int(match[1])):
-                (target.parent / name).unlink(missing_ok=True)
+            if pattern.fullmatch(name):
+                leftover = target.parent / name
+                with suppress(OSError), leftover.open("rb+") as stream:
+                    if _lock(stream):
+                        leftover.unlink()
 
 
-def _is_running(pid: int) -> bool:
-    if pid == os.getpid():
-        return True
+def _lock(stream: BinaryIO) -> bool:
+    """Lock an open file against other processes, if nobody has and the file system can."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        return True
+        return False
     return True
 
 
@@ -94,7 +116,7 @@ def write_failure(target: Path, reason: OSError | str) -> VolumeFileError:
         return VolumeFileError(
             f"cannot write '{target}': a file stands where a folder was expected; choose another output (-o)"
         )
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if number not in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
         return VolumeFileError(
             f"cannot write '{target}': {text}; choose an output (-o) in a folder that you may write to"
         )

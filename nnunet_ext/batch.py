@@ -15,7 +15,7 @@ from tqdm import tqdm
 from label_gen.errors import UsageError, VolumeFileError
 from nnunet_ext._pool import run_in_processes
 from nnunet_ext._worker import Outcome, run_case
-from nnunet_ext.atomic import remove_leftovers
+from nnunet_ext.atomic import check_writable, remove_leftovers
 from nnunet_ext.manifest import Manifest, without_paths
 
 __all__ = ["BatchResult", "CaseResult", "Task", "run_batch"]
@@ -129,6 +129,8 @@ def run_batch(
     """
     if workers < 0:
         raise UsageError(f"the number of workers is {workers}; give 0 or more (--workers)")
+    if manifest is not None:
+        check_writable(manifest.path)
     by_name = {task.name: task for task in tasks}
     results: dict[str, CaseResult] = {}
     saved = time.monotonic()

@@ -42,12 +42,10 @@ class Pairs:
 
     Attributes:
         pairs: Each case that has a partner, with the partner's file.
-        without_partner: Cases that have none.
         surplus: Cases of the second input that belong to no case of the first.
     """
 
     pairs: tuple[tuple[Case, Path], ...]
-    without_partner: tuple[Case, ...]
     surplus: tuple[Case, ...]
 
 
@@ -179,7 +177,7 @@ def pair_cases(first: str | Path, second: str | Path, cases: Sequence[Case], par
         partners: Cases of the second.
 
     Returns:
-        The pairs and what stayed alone.
+        The pairs, and what is left over of the second.
 
     Raises:
         UsageError: The first is a folder and the second a single file, or no case has a partner.
@@ -187,7 +185,7 @@ def pair_cases(first: str | Path, second: str | Path, cases: Sequence[Case], par
     if not Path(second).is_dir():
         if Path(first).is_dir():
             raise UsageError(f"'{first}' is a folder but '{second}' is a single file; give two folders or two files")
-        return Pairs(((cases[0], partners[0].path),), (), ())
+        return Pairs(((cases[0], partners[0].path),), ())
     by_name: Mapping[str, Path] = {partner.name: partner.path for partner in partners}
     names = {case.name for case in cases}
     pairs = tuple((case, by_name[case.name]) for case in cases if case.name in by_name)
@@ -196,9 +194,8 @@ def pair_cases(first: str | Path, second: str | Path, cases: Sequence[Case], par
             f"no case of '{first}' ({_few(cases)}) has a partner of the same name in '{second}' ({_few(partners)}); "
             "name the files that belong together alike"
         )
-    alone = tuple(case for case in cases if case.name not in by_name)
     surplus = tuple(p for p in partners if p.name not in names) if Path(first).is_dir() else ()
-    return Pairs(pairs, alone, surplus)
+    return Pairs(pairs, surplus)
 
 
 def _few(cases: Sequence[Case]) -> str:

@@ -136,18 +136,20 @@ def _renumber(path: Path, array: NDArray[Any], order: tuple[int, ...]) -> NDArra
 
 def _load(path: Path) -> NDArray[Any]:
     try:
-        # np.load closes a stream of its own too late where the archive is broken.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"'{path}' is no .npz archive; pass what nnUNetv2_predict --save_probabilities wrote")
-            key = next((key for key in _KEYS if key in archive.files), None)
-            if key is None:
-                raise DataError(
-                    f"'{path}' holds {', '.join(archive.files) or 'nothing'} but no 'probabilities'; pass what "
-                    "nnUNetv2_predict --save_probabilities wrote"
-                )
-            array: NDArray[Any] = archive[key]
-            return array
+        # np.load closes a stream of its own too late where the archive is broken, and takes other files for pickles.
+        with path.open("rb") as stream:
+            if not zipfile.is_zipfile(stream):
+                raise zipfile.BadZipFile("it is no .npz archive, or has no end")
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as archive:
+                key = next((key for key in _KEYS if key in archive.files), None)
+                if key is None:
+                    raise DataError(
+                        f"'{path}' holds {', '.join(archive.files) or 'nothing'} but no 'probabilities'; pass what "
+                        "nnUNetv2_predict --save_probabilities wrote"
+                    )
+                array: NDArray[Any] = archive[key]
+                return array
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise VolumeFileError(f"'{path}' is truncated or damaged ({error}); copy it again or predict again") from error
     except DataError:

@@ -137,7 +137,9 @@ def read_labels(path: str | Path, *, allow_empty: bool = True) -> Volume:
                     "0 upward: is it an image or a probability map? If it was resampled, use nearest neighbour"
                 )
     if smallest < 0:
-        raise DataError(f"'{path}' holds the negative label {int(smallest)}; labels are whole numbers from 0 upward")
+        raise DataError(
+            f"'{path}' holds the negative label {int(smallest)}; labels are whole numbers from 0 upward: is it a CT?"
+        )
     if largest == 0 and not allow_empty:
         raise DataError(f"'{path}' holds no fragment: every voxel is 0; pass the volume with the fragment labels")
     return volume.like(array.astype(np.min_scalar_type(int(largest)), copy=False))

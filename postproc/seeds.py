@@ -73,8 +73,9 @@ def claim_coreless(
 ) -> list[Event]:
     """Find owners for compartments that no seed could enter through faces.
 
-    Each that is large enough becomes a fragment; of the others, those that touch owners through edges or corners go to
-    the one they touch most. A bone without any owner becomes one fragment, its largest piece.
+    One that touches an owner through edges or corners belongs to it: label generation keeps fragments apart there too.
+    Of the others, each that is large enough becomes a fragment. A bone without any owner becomes one fragment, its
+    largest piece.
 
     Args:
         owners: Owners after the first march (z, y, x), 0 elsewhere; changed in place.
@@ -88,19 +89,23 @@ def claim_coreless(
         An event per fragment without a core.
     """
     events = []
-    is_unclaimed = is_inner & (owners == 0)
     next_number = int(owners.max()) + 1
-    if is_unclaimed.any():
-        compartments = cc3d.connected_components(is_unclaimed, connectivity=6)
-        voxels = np.flatnonzero(compartments)
+    compartments = cc3d.connected_components(is_inner & (owners == 0), connectivity=6)
+    voxels = np.flatnonzero(compartments)
+    while voxels.size:
         part_at = compartments.ravel()[voxels]
-        sizes = np.bincount(part_at)
         number = _touching_owners(voxels, part_at, owners)
-        for part in np.flatnonzero(sizes >= thresholds.coreless_mm3 / voxel_mm3 - 1e-6).tolist():
-            number[part] = next_number
+        if not number.any():
+            sizes = np.bincount(part_at)
+            largest = int(np.argmax(sizes))
+            if sizes[largest] < thresholds.coreless_mm3 / voxel_mm3 - 1e-6:
+                break
+            number[largest] = next_number
             next_number += 1
-            events.append(Event("no core", bone, float(sizes[part]) * voxel_mm3))
-        owners.ravel()[voxels] = number[part_at]
+            events.append(Event("no core", bone, float(sizes[largest]) * voxel_mm3))
+        claimed = number[part_at]
+        owners.ravel()[voxels] = claimed
+        voxels = voxels[claimed == 0]
     if next_number == 1 and is_bone.any():
         pieces = cc3d.connected_components(is_bone, connectivity=26)
         sizes = _sizes(pieces)

@@ -57,6 +57,9 @@ def add_batch_options(parser: argparse.ArgumentParser, *, overwrite: bool = True
         overwrite: Add `--overwrite` too.
     """
     parser.add_argument(
+        "--scheme", default="pengwin2024", help="label scheme: pengwin2024, pengwin2026, free or a file"
+    )
+    parser.add_argument(
         "--workers", type=_count, default=1, metavar="N", help="cases run at the same time; each needs its own memory"
     )
     if overwrite:

@@ -86,7 +86,7 @@ def evaluate(
         VolumeFileError: An input folder cannot be read, or an output cannot be written.
     """
     from label_gen.errors import UsageError
-    from nnunet_ext.atomic import write_json
+    from nnunet_ext.atomic import check_writable, write_json
     from nnunet_ext.batch import Task, run_batch
     from nnunet_ext.cases import find_cases, pair_cases
     from nnunet_ext.schemes import load_scheme
@@ -107,6 +107,9 @@ def evaluate(
         arguments = {"reference": case.path, "prediction": partner, "scheme": loaded, "matching": matching}
         problem = f"no prediction of this name in '{Path(prediction).name}'; predict it, or leave the reference out"
         tasks.append(Task(case.name, (), arguments, "" if partner else problem))
+    for file in (target, csv):
+        if file is not None:
+            check_writable(Path(file))
     surplus = [case.name for case in pairs.surplus]
     notes = [f"predictions without reference were left out: {', '.join(surplus)}"] if surplus else []
     batch = run_batch(_score_case, tasks, workers=workers, on_result=on_result, progress=progress, notes=notes)
@@ -216,9 +219,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-p", "--prediction", required=True, help="predicted fragments: a volume or a folder")
     parser.add_argument("-r", "--reference", required=True, help="true fragments: a volume or a folder")
     parser.add_argument("-o", "--output", required=True, metavar="SCORES", help="file for the scores, ending in .json")
-    parser.add_argument(
-        "--scheme", default="pengwin2024", help="label scheme: pengwin2024, pengwin2026, free or a file"
-    )
     parser.add_argument(
         "--matching", choices=MATCHINGS, default="pengwin2024", help="how predicted and true fragments are paired"
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from label_gen.scheme import LabelScheme
     from nnunet_ext.batch import BatchResult, CaseResult
 
-__all__ = ["generate_labels", "main"]
+__all__ = ["describe_fallbacks", "generate_labels", "main"]
 
 PROG = "abbc-generate-labels"
 MODES = ("default", "literal")
@@ -85,8 +87,11 @@ def generate_labels(
         on_result=on_result,
         progress=progress,
     )
-    if audit:
-        _write_audit_table(folder)
+    if audit and (counts := _write_audit_table(folder)):
+        found = ", ".join(f"{count} {status}" for status, count in counts.items())
+        batch = replace(
+            batch, notes=(*batch.notes, f"pieces recovered from the classes, all cases: {found} (audit.csv)")
+        )
     return batch
 
 
@@ -109,12 +114,12 @@ def _label_case(
     return generated.to_dict()
 
 
-def _write_audit_table(folder: Path) -> None:
-    """Write `audit.csv` from the audits of all cases, those of earlier runs included."""
+def _write_audit_table(folder: Path) -> Counter[str]:
+    """Write `audit.csv` from the audits of all cases, those of earlier runs included; count pieces by status."""
     from label_gen.errors import VolumeFileError
     from nnunet_ext.atomic import write_csv
 
-    rows = []
+    rows: list[dict[str, Any]] = []
     for file in sorted((folder / "audit").glob("[!.]*.json")):
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
@@ -123,6 +128,7 @@ def _write_audit_table(folder: Path) -> None:
             raise VolumeFileError(f"'{file}' is no readable audit ({error!r}); remove it and run again") from error
     if rows:
         write_csv(folder / "audit.csv", rows)
+    return Counter(str(row["status"]) for row in rows)
 
 
 def describe_fallbacks(details: Any) -> str:
@@ -150,9 +156,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser(PROG, "Turn volumes of bone fragments into the ABBC classes that a network learns.")
     parser.add_argument("-i", "--input", required=True, metavar="LABELS", help="fragment labels: a volume or a folder")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder, or file for a single volume")
-    parser.add_argument(
-        "--scheme", default="pengwin2024", help="label scheme: pengwin2024, pengwin2026, free or a file"
-    )
     parser.add_argument("--mode", choices=MODES, default="default", help="literal: the published recipe to the letter")
     parser.add_argument("--audit", action="store_true", help="recover the fragments again and note what was lost")
     add_batch_options(parser)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from label_gen.scheme import LabelScheme
     from nnunet_ext.batch import BatchResult, CaseResult
 
-__all__ = ["main", "recover_instances"]
+__all__ = ["describe_remarks", "main", "recover_instances"]
 
 PROG = "abbc-recover-instances"
 ENGINES = ("fmm", "watershed")
+
+LEFT_OUT = ("outside dropped", "bone dropped", "beyond band")
+"""Kinds of `postproc.Event` that tell of bone without a fragment; these are always shown."""
 
 
 def recover_instances(
@@ -55,7 +58,7 @@ def recover_instances(
         SchemeError: There is no such scheme, or it is wrong.
         VolumeFileError: An input folder cannot be read, or the manifest cannot be written.
     """
-    from label_gen.errors import UsageError
+    from label_gen import FREE_SCHEME, UsageError
     from nnunet_ext.batch import Task, run_batch
     from nnunet_ext.cases import check_output, find_cases, output_path, pair_cases
     from nnunet_ext.manifest import Manifest
@@ -68,6 +71,8 @@ def recover_instances(
     check_output(output, abbc, anatomy)
     partners: dict[str, Path] = {}
     notes = []
+    if anatomy is None and loaded.name != FREE_SCHEME.name:
+        notes.append(f"without anatomy (-a) fragments are numbered by size, not in the bands of scheme '{loaded.name}'")
     if anatomy is not None:
         pairs = pair_cases(abbc, anatomy, cases, find_cases(anatomy))
         partners = {case.name: partner for case, partner in pairs.pairs}
@@ -107,7 +112,7 @@ def _recover_case(
     classes = read_abbc(abbc, scheme, anatomy=None if bones is None else bones.grid)
     if bones is not None:
         check_same_grid(classes.grid, bones.grid, str(abbc), str(anatomy))
-    with naming(abbc):
+    with naming(abbc if anatomy is None else f"{abbc} with anatomy {anatomy}"):
         recovered = recover_fragments(
             classes.array,
             classes.grid.spacing_mm,
@@ -117,6 +122,21 @@ def _recover_case(
         )
     write_volume(Volume.on_grid(recovered.labels, classes.grid), output)
     return recovered.to_dict()
+
+
+def describe_remarks(details: Mapping[str, Any], verbose: bool) -> str:
+    """Return what the recovery did beside the ordinary, as one line; empty if nothing.
+
+    Args:
+        details: The report of `postproc.recover_fragments`.
+        verbose: Tell all, not only which bone was left out.
+    """
+    pairs = list(zip(details.get("events", ()), details.get("warnings", ()), strict=True))
+    told = [warning for event, warning in pairs if verbose or event["kind"] in LEFT_OUT]
+    if len(told) < len(pairs):
+        more = " more" if told else ""
+        told.append(f"{len(pairs) - len(told)}{more} remark(s), see {PROG}.json")
+    return "; ".join(told)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -139,18 +159,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="bones by the scheme's numbers: a volume or a folder (else one region)",
     )
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder, or file for a single case")
-    parser.add_argument(
-        "--scheme", default="pengwin2024", help="label scheme: pengwin2024, pengwin2026, free or a file"
-    )
     parser.add_argument("--engine", choices=ENGINES, default="fmm", help="fmm is the reference")
     add_batch_options(parser)
     options = parser.parse_args(argv)
 
     def show(result: CaseResult) -> None:
         report_case(PROG, result, options.verbose)
-        if warnings := result.details.get("warnings", ()):
-            text = "; ".join(warnings) if options.verbose else f"{len(warnings)} remark(s), see {PROG}.json"
-            print(f"{PROG}: case {result.name}: {text}", file=sys.stderr)
+        if remarks := describe_remarks(result.details, options.verbose):
+            print(f"{PROG}: case {result.name}: {remarks}", file=sys.stderr)
 
     def work() -> int:
         batch = recover_instances(

@@ -1,4 +1,5 @@
 import csv
+import errno
 import json
 import os
 import subprocess
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from label_gen.errors import VolumeFileError
-from nnunet_ext.atomic import remove_leftovers, replacing, write_csv, write_json
+from nnunet_ext.atomic import check_writable, remove_leftovers, replacing, write_csv, write_failure, write_json
 
 
 def test_file_appears_only_when_complete(tmp_path):
@@ -37,14 +38,28 @@ def test_nothing_is_left_after_an_error(tmp_path):
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
-def test_leftovers_of_dead_writers_go_and_of_living_stay(tmp_path):
-    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
-        dead.wait()
-    names = [f".{dead.pid}-0123abcd.tmp.a.txt", f".{os.getpid()}-0123abcd.tmp.a.txt", f".{dead.pid}-0123abcd.tmp.b.txt"]
-    for name in names:
-        (tmp_path / name).write_text("")
-    remove_leftovers(tmp_path / "a.txt")
-    assert sorted(os.listdir(tmp_path)) == sorted(names[1:])
+WRITER = """
+import sys, time
+from nnunet_ext.atomic import replacing
+with replacing(__import__("pathlib").Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_leftovers_of_dead_writers_go_and_of_living_stay(tmp_path, environment):
+    target = tmp_path / "a.txt"
+    (tmp_path / ".0123abcd.tmp.b.txt").write_text("")
+    command = [sys.executable, "-c", WRITER, str(target)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment) as writer:
+        writer.stdout.readline()
+        remove_leftovers(target)
+        assert len(list(tmp_path.glob(".*.tmp.a.txt"))) == 1
+        writer.kill()
+        os.waitid(os.P_PID, writer.pid, os.WEXITED | os.WNOWAIT)  # dead, and not yet gone from the process table
+        remove_leftovers(target)
+    assert os.listdir(tmp_path) == [".0123abcd.tmp.b.txt"]
 
 
 def test_folder_is_a_file(tmp_path):
@@ -53,6 +68,26 @@ def test_folder_is_a_file(tmp_path):
         VolumeFileError, match=r"out/a.json': a file stands where a folder was expected; choose another"
     ):
         write_json(tmp_path / "out" / "a.json", {})
+
+
+def test_place_is_checked_before_the_work(tmp_path):
+    check_writable(tmp_path / "new" / "a.json")
+    assert os.listdir(tmp_path / "new") == []
+    (tmp_path / "file").write_text("")
+    with pytest.raises(VolumeFileError, match=r"file/a.json': a file stands where a folder was expected"):
+        check_writable(tmp_path / "file" / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("number", "cure"),
+    [
+        (errno.ENOSPC, "MB are free there. Make space or choose another output (-o), then run the same command again"),
+        (errno.EACCES, "Permission denied; choose an output (-o) in a folder that you may write to"),
+        (errno.ENOENT, "No such file or directory; choose an output (-o) in a folder that you may write to"),
+    ],
+)
+def test_cure_fits_the_cause(tmp_path, number, cure):
+    assert cure in str(write_failure(tmp_path / "a.json", OSError(number, os.strerror(number))))
 
 
 def test_json_holds_plain_finite_numbers(tmp_path):

@@ -131,6 +131,9 @@ def test_bad_archives(predicted, tmp_path):
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(VolumeFileError, match=r"a\.npz' is truncated or damaged"):
         read_abbc(path, SCHEME)
+    path.write_text("no archive")
+    with pytest.raises(VolumeFileError, match=r"damaged \(it is no .npz archive, or has no end\); copy it again"):
+        read_abbc(path, SCHEME)
     path = predicted(np.array([{}], object))
     with pytest.raises(VolumeFileError, match=r"Object arrays cannot be loaded"):
         read_abbc(path, SCHEME)

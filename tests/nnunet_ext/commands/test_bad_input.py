@@ -31,7 +31,9 @@ def test_labels(call, save, labels, tmp_path, command):
         save(with_nan, tmp_path / "nan.nii.gz"): "holds NaN or infinite values",
         save(with_nan, tmp_path / "nan.nrrd"): "holds NaN or infinite values",
         truncated: "is truncated or damaged: its gzip stream ends before its end mark; copy or export it again",
-        save(labels.astype(np.int16) - 5, tmp_path / "negative.mha"): "holds the negative label -5",
+        save(
+            labels.astype(np.int16) - 5, tmp_path / "negative.mha"
+        ): "holds the negative label -5; labels are whole numbers from 0 upward: is it a CT?",
     }
     for path, message in bad.items():
         arguments = {
@@ -72,7 +74,11 @@ def test_numbers_outside_the_scheme(call, save, labels, classes, anatomy, tmp_pa
     check(call("recover", "-i", path, "-o", back), 1, f"'{path}' holds the label 44; ABBC classes are 0 to 3")
     bones = save(anatomy + 7, tmp_path / "bones.mha")
     path = save(classes, tmp_path / "c.mha")
-    check(call("recover", "-i", path, "-a", bones, "-o", back), 1, "which scheme 'pengwin2024' does not name")
+    check(
+        call("recover", "-i", path, "-a", bones, "-o", back),
+        1,
+        f"'{path} with anatomy {bones}': the anatomy has the numbers",
+    )
 
 
 def test_output_of_another_command(call, save, labels, classes, tmp_path):

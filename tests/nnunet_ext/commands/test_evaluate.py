@@ -80,6 +80,18 @@ def test_missing_prediction(call, cohort, save, labels, tmp_path):
     assert out.splitlines()[2].split() == ["a", "failed"]
 
 
+def test_unwritable_output_is_told_before_the_work(call, cohort, tmp_path):
+    prediction, reference = cohort
+    (tmp_path / "file").write_text("")
+    for options in (
+        ("-o", tmp_path / "file" / "s.json"),
+        ("-o", tmp_path / "s.json", "--csv", tmp_path / "file/t.csv"),
+    ):
+        status, out, err = call("evaluate", "-p", prediction, "-r", reference, *options)
+        assert (status, out) == (1, "")
+        assert "a file stands where a folder was expected; choose another output" in err
+
+
 def test_wrong_outputs(call, cohort, tmp_path):
     prediction, reference = cohort
     arguments = ("evaluate", "-p", prediction, "-r", reference)

@@ -81,6 +81,7 @@ def test_audit(call, save, labels, tmp_path):
     save(labels[::-1], source / "b.nii.gz")
     status, _, err = call("generate", "-i", source, "-o", out, "--audit")
     assert (status, "2 done" in err) == (0, True), err  # the first had no audit
+    assert "note: pieces recovered from the classes, all cases: 6 kept (audit.csv)" in err
     assert sorted(os.listdir(out)) == ["a.nii.gz", "abbc-generate-labels.json", "audit", "audit.csv", "b.nii.gz"]
     audit = json.loads((out / "audit" / "a.json").read_text())
     assert (audit["case"], len(audit["pieces"])) == ("a", 3)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from label_gen.errors import UsageError
-from nnunet_ext.commands.recover_instances import recover_instances
+from nnunet_ext.commands.recover_instances import describe_remarks, recover_instances
 from nnunet_ext.volumes import read_volume
 
 
@@ -35,6 +35,7 @@ def test_file_with_anatomy(call, save, labels, classes, anatomy, tmp_path, obliq
 def test_without_anatomy(call, save, labels, classes, tmp_path):
     status, _, err = call("recover", "-i", save(classes, tmp_path / "a.mha"), "-o", tmp_path / "out")
     assert status == 0, err
+    assert "note: without anatomy (-a) fragments are numbered by size, not in the bands of scheme 'pengwin2024'" in err
     found = read_volume(tmp_path / "out" / "a.nii.gz").array
     assert same_fragments(found, labels)
     assert set(np.unique(found)) == {0, 1, 2, 3}
@@ -75,6 +76,16 @@ def test_remarks(call, save, classes, anatomy, tmp_path):
     assert "case a: 1 remark(s), see abbc-recover-instances.json" in err
     err = call("recover", "-i", source, "-a", bones, "-o", tmp_path / "out", "--overwrite", "--verbose")[2]
     assert "case a: right_hip: the anatomy has the bone, the classes show none of it" in err
+
+
+def test_bone_left_out_is_always_told(call, save, classes, anatomy, tmp_path):
+    anatomy[anatomy == 1] = 4  # a femur, which pengwin2024 does not number
+    source, bones = save(classes, tmp_path / "a.mha"), save(anatomy, tmp_path / "bones.mha")
+    err = call("recover", "-i", source, "-a", bones, "-o", tmp_path / "out")[2]
+    assert "case a: left_femur: bone of a kind that has no band in the scheme was left out (1, " in err
+    details = {"events": [{"kind": "merged"}, {"kind": "beyond band"}], "warnings": ["one", "two"]}
+    assert describe_remarks(details, False) == "two; 1 more remark(s), see abbc-recover-instances.json"
+    assert describe_remarks(details, True) == "one; two"
 
 
 def test_output_in_the_anatomy_folder(call, save, classes, anatomy, tmp_path):

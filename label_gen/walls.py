@@ -1,0 +1,131 @@
+"""Walls: border put so that it parts fragments and cuts none of them in two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cc3d
+import numpy as np
+from numpy.typing import NDArray
+from skimage.graph import MCP
+
+from label_gen.contacts import dilate_6, dilate_26
+from label_gen.grid import Box, enclose, grow_box, shift_box
+from label_gen.pieces import Pieces
+
+__all__ = ["build_walls"]
+
+
+def build_walls(
+    pieces: Pieces,
+    bone_of: Sequence[str],
+    is_core: NDArray[np.bool_],
+    is_near: NDArray[np.bool_],
+    spacing_mm: Sequence[float],
+    cut_off_mm3: float,
+) -> NDArray[np.bool_]:
+    """Return the border.
+
+    It is the zone near other fragments of the same bone, at least one layer on both sides of every shared face, so that
+    fronts which move through faces cannot pass. Where it cuts a part of a piece off from the piece's core, the
+    shortest way through is opened. A part that hangs on by edges or corners alone cannot be entered through faces; it
+    is joined to the core through those, and what other pieces of the bone have next to it is made border, so that it
+    touches its own piece alone. Cores are never border.
+
+    Args:
+        pieces: The pieces.
+        bone_of: Bone of each fragment by compact number less one.
+        is_core: Cores (z, y, x), never border.
+        is_near: Voxels near another fragment of the same bone.
+        spacing_mm: Spacing in array order, in millimetres.
+        cut_off_mm3: Parts cut off are reconnected from this volume on.
+
+    Returns:
+        Border mask (z, y, x).
+    """
+    is_border = is_near & ~is_core
+    members: dict[str, list[int]] = {}
+    for piece in (np.argsort(pieces.voxels[1:], kind="stable") + 1).tolist():
+        members.setdefault(bone_of[pieces.fragment[piece] - 1], []).append(piece)
+    for own in members.values():
+        if len(own) == 1:
+            continue
+        rank = np.zeros(len(pieces) + 1, np.min_scalar_type(len(own) + 1))
+        rank[own] = np.arange(1, len(own) + 1)
+        box = enclose([pieces.boxes[piece] for piece in own])
+        boxes = [shift_box(pieces.boxes[piece], box) for piece in own]
+        voxels = cut_off_mm3 / float(np.prod(spacing_mm))
+        _Walls(rank[pieces.labels[box]], boxes, is_border[box], is_core[box]).reconnect(spacing_mm, voxels)
+    return is_border
+
+
+@dataclass(frozen=True)
+class _Walls:
+    """The walls of one bone; `border` is changed in place.
+
+    Attributes:
+        ranks: Pieces numbered by size, 1 the smallest (z, y, x).
+        boxes: Box of each piece, by rank less one.
+        border: Border so far.
+        core: Cores.
+    """
+
+    ranks: NDArray[Any]
+    boxes: Sequence[Box]
+    border: NDArray[np.bool_]
+    core: NDArray[np.bool_]
+
+    def reconnect(self, spacing_mm: Sequence[float], cut_off_voxels: float) -> None:
+        """Open a way through border from each large part of a piece that is cut off to the piece's core."""
+        parts = cc3d.connected_components(np.where(self.border, 0, self.ranks), connectivity=6)
+        voxels = np.flatnonzero(parts)
+        part_at = parts.ravel()[voxels]
+        sizes = np.bincount(part_at)
+        piece_of = np.zeros(len(sizes), np.int64)
+        piece_of[part_at] = self.ranks.ravel()[voxels]
+        has_core = np.zeros(len(sizes), bool)
+        has_core[part_at[self.core.ravel()[voxels]]] = True
+        is_cut_off = (sizes >= cut_off_voxels) & ~has_core & np.isin(piece_of, piece_of[has_core])
+        for piece in np.unique(piece_of[is_cut_off]).tolist():
+            near = grow_box(self.boxes[piece - 1], 2, self.ranks.shape)
+            waiting = np.flatnonzero(is_cut_off & (piece_of == piece)).tolist()
+            for through_faces in (True, False):
+                waiting = self._open(piece, near, parts[near], waiting, spacing_mm, through_faces)
+
+    def _open(
+        self,
+        piece: int,
+        near: Box,
+        parts: NDArray[Any],
+        waiting: Sequence[int],
+        spacing_mm: Sequence[float],
+        through_faces: bool,
+    ) -> list[int]:
+        """Open ways for the parts that can be reached through faces, or through anything; return the others."""
+        if not waiting:
+            return []
+        mine, border, core = self.ranks[near] == piece, self.border[near], self.core[near]
+        foreign = (self.ranks[near] != 0) & ~mine & ~border
+        is_shut = dilate_6(foreign) if through_faces else dilate_26(foreign & core)
+        cost = np.where(border, 1.0, 1e-6)
+        cost[~mine | (border & is_shut)] = -1.0
+        search = MCP(cost, fully_connected=not through_faces, sampling=tuple(spacing_mm))
+        costs, _ = search.find_costs(np.argwhere(mine & core)[:1])
+        way = np.zeros(mine.shape, bool)
+        unreached = []
+        for part in waiting:
+            ends = np.argwhere(parts == part)
+            price = costs[tuple(ends.T)]
+            if np.isfinite(price.min()):
+                way[tuple(np.array(search.traceback(ends[int(np.argmin(price))])).T)] = True
+            else:
+                unreached.append(part)
+        if through_faces:
+            border &= ~(dilate_6(way & border) & mine & ~is_shut)
+        else:
+            border &= ~way
+            is_loose = mine & ~border & ~np.isin(parts, np.unique(parts[mine & core]))
+            border |= foreign & ~core & dilate_26(is_loose)
+        return unreached
