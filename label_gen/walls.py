@@ -57,8 +57,14 @@ def build_walls(
         box = enclose([pieces.boxes[piece] for piece in own])
         boxes = [shift_box(pieces.boxes[piece], box) for piece in own]
         voxels = cut_off_mm3 / float(np.prod(spacing_mm))
-        _Walls(rank[pieces.labels[box]], boxes, is_border[box], is_core[box]).reconnect(spacing_mm, voxels)
+        walls = _Walls(rank[pieces.labels[box]], boxes, is_border[box], is_core[box])
+        walls.thin_out()
+        walls.reconnect(spacing_mm, voxels)
     return is_border
+
+
+THIN_LAYERS = 3
+"""Layers opened from the inside where a piece is thin (chosen here)."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +83,48 @@ class _Walls:
     border: NDArray[np.bool_]
     core: NDArray[np.bool_]
 
+    def thin_out(self) -> None:
+        """Open border next to border voxels that have nothing but border of their own piece on their faces.
+
+        Such voxels lie where a piece is thin; the first front to reach them would be that of another piece. A voxel is
+        opened if all voxels of other pieces on its faces are border of larger pieces, next to the open inside of those:
+        the wall of one layer that stays is then equally near to both sides, and recovery gives it to the larger.
+        """
+        parts = self._parts()
+        core_parts = np.unique(parts[self.core])
+        is_reached = np.pad(np.isin(parts, core_parts[core_parts > 0]), 1)
+        every, is_border = np.pad(self.ranks, 1), np.pad(self.border, 1)
+        steps = [sign * stride for stride in (every.shape[1] * every.shape[2], every.shape[2], 1) for sign in (1, -1)]
+        rank, reached, border = every.ravel(), is_reached.ravel(), is_border.ravel()
+        rest = np.flatnonzero((rank != 0) & ~reached)
+        for _ in range(THIN_LAYERS):
+            own = rank[rest]
+            is_backed, is_deep = np.zeros((2, rank.size), bool)
+            is_backed[rest] = np.any([reached[rest + s] & (rank[rest + s] == own) for s in steps], axis=0)
+            is_deep[rest] = ~is_backed[rest]
+            opened = rest[is_backed[rest]]
+            loose = opened[~border[opened]]
+            opened = opened[border[opened]]
+            opened = opened[np.any([is_deep[opened + s] & (rank[opened + s] == rank[opened]) for s in steps], axis=0)]
+            for step in steps:
+                other = rank[opened + step]
+                holds = (other > rank[opened]) & border[opened + step] & is_backed[opened + step]
+                opened = opened[(other == 0) | (other == rank[opened]) | holds]
+            if not opened.size and not loose.size:
+                break
+            border[opened] = False
+            reached[opened] = reached[loose] = True
+            rest = rest[~reached[rest]]
+        self.border[...] = is_border[1:-1, 1:-1, 1:-1]
+
+    def _parts(self) -> NDArray[Any]:
+        """Return the 6-connected parts into which border divides the pieces."""
+        parts: NDArray[Any] = cc3d.connected_components(np.where(self.border, 0, self.ranks), connectivity=6)
+        return parts
+
     def reconnect(self, spacing_mm: Sequence[float], cut_off_voxels: float) -> None:
         """Open a way through border from each large part of a piece that is cut off to the piece's core."""
-        parts = cc3d.connected_components(np.where(self.border, 0, self.ranks), connectivity=6)
+        parts = self._parts()
         voxels = np.flatnonzero(parts)
         part_at = parts.ravel()[voxels]
         sizes = np.bincount(part_at)

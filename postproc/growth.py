@@ -43,21 +43,49 @@ def grow(
         return
     visitors = np.bincount(pairs[:, 0], minlength=int(part_of.max()) + 1)
     contested = np.flatnonzero(visitors > 1).tolist()
-    filled = np.zeros(len(visitors), seeds.dtype)
+    outcomes = []
     if contested:
+        ties, winner = _find_ties(seeds, voxels[visitors[part_of] > 1], spacing_mm)
         boxes = cc3d.statistics(parts)["bounding_boxes"]
-        outcomes = []
         for part in contested:
             box = grow_box(boxes[part], 2, parts.shape)
             is_part = parts[box] == part
             contest = _march if engine == "fmm" else _flood
             outcomes.append((box, is_part, contest(seeds[box], is_part, spacing_mm)))
-        for box, is_part, owner in outcomes:
-            seeds[box][is_part] = owner
+    filled = np.zeros(len(visitors), seeds.dtype)
     single = pairs[visitors[pairs[:, 0]] == 1]
     filled[single[:, 0]] = single[:, 1]
-    alone = visitors[part_of] == 1
-    seeds.ravel()[voxels[alone]] = filled[part_of[alone]]
+    is_alone = visitors[part_of] == 1
+    seeds.ravel()[voxels[is_alone]] = filled[part_of[is_alone]]
+    for box, is_part, owner in outcomes:
+        seeds[box][is_part] = owner
+    if contested:
+        seeds.ravel()[ties] = winner
+
+
+def _find_ties(
+    seeds: NDArray[np.int32], voxels: NDArray[np.int64], spacing_mm: Sequence[float]
+) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return the voxels that share faces with several seeds, equally near, and the largest of those seeds.
+
+    Label generation leaves a wall of one layer on the larger side where the smaller fragment is too thin for its own.
+    """
+    flat = seeds.ravel()
+    size = np.bincount(flat[np.flatnonzero(flat)], minlength=1)
+    size[0] = 0
+    nearest = np.full(len(voxels), np.inf)
+    owner = np.zeros(len(voxels), seeds.dtype)
+    is_tie = np.zeros(len(voxels), bool)
+    for spacing, stride in sorted(zip(spacing_mm, strides_of(seeds.shape), strict=True)):
+        for step in (stride, -stride):
+            near = flat[voxels + step]
+            rival = (near > 0) & (owner > 0) & (near != owner) & (spacing <= nearest)
+            is_tie |= rival
+            larger = (size[near] > size[owner]) | ((size[near] == size[owner]) & (near < owner))
+            better = (near > 0) & ((owner == 0) | (rival & larger))
+            owner[better] = near[better]
+            nearest[better] = spacing
+    return voxels[is_tie], owner[is_tie]
 
 
 def _march(seeds: NDArray[np.int32], is_part: NDArray[np.bool_], spacing_mm: Sequence[float]) -> NDArray[np.int32]:
