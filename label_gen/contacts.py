@@ -10,7 +10,7 @@ import edt
 import numpy as np
 from numpy.typing import NDArray
 
-from label_gen.grid import Box, grow_box, intersect_boxes
+from label_gen.grid import Box, bounding_box, enclose, grow_box, intersect_boxes, shift_box
 from label_gen.settings import GenerationSettings
 
 __all__ = ["CLEARANCE", "NEAR", "TOUCHING", "dilate_6", "dilate_26", "find_contacts", "is_touching_other"]
@@ -51,31 +51,38 @@ def find_contacts(
     clear = settings.clearance_mm + half_voxel + 1e-3
     margin = [max(1, int(np.ceil(clear / s))) for s in spacing_mm]
     zones = is_touching_other(labels).view(np.uint8)
-    reach = [grow_box(box, margin, labels.shape) for box in boxes]
     for first, second in itertools.combinations(range(len(boxes)), 2):
-        common = intersect_boxes(reach[first], reach[second])
-        if bone_of[first] != bone_of[second] or common is None:
-            continue
-        block, zone = labels[common], zones[common]
-        sides = block == first + 1, block == second + 1
-        if sides[0].any() and sides[1].any():
-            _mark_side(zone, sides[0], sides[1], spacing_mm, near, clear)
-            _mark_side(zone, sides[1], sides[0], spacing_mm, near, clear)
+        if bone_of[first] == bone_of[second]:
+            for side, other in ((first, second), (second, first)):
+                _mark_side(labels, zones, side + 1, other + 1, boxes, margin, spacing_mm, near, clear)
     return zones
 
 
 def _mark_side(
-    zone: NDArray[np.uint8],
-    side: NDArray[np.bool_],
-    other: NDArray[np.bool_],
+    labels: NDArray[Any],
+    zones: NDArray[np.uint8],
+    side: int,
+    other: int,
+    boxes: Sequence[Box],
+    margin: Sequence[int],
     spacing_mm: Sequence[float],
     near: float,
     clear: float,
 ) -> None:
-    """Set the bits of one side's voxels by their distance to the other side."""
-    distance = edt.edt(~other, anisotropy=tuple(spacing_mm), black_border=False, parallel=1)
-    zone[side & ((distance <= near) | dilate_6(other))] |= NEAR
-    zone[side & ((distance <= clear) | dilate_26(other))] |= CLEARANCE
+    """Set the bits of one fragment's voxels by their distance to another fragment, looking only where both are."""
+    within = intersect_boxes(boxes[side - 1], grow_box(boxes[other - 1], margin, labels.shape))
+    extent = None if within is None else bounding_box(labels[within] == side)
+    if within is None or extent is None:
+        return
+    found = shift_box(extent, [slice(-s.start, 0) for s in within])
+    reach = intersect_boxes(grow_box(found, margin, labels.shape), boxes[other - 1])
+    if reach is None or not (labels[reach] == other).any():
+        return
+    block = enclose([found, reach])
+    is_side, is_other = labels[block] == side, labels[block] == other
+    distance = edt.edt(~is_other, anisotropy=tuple(spacing_mm), black_border=False, parallel=1)
+    zones[block][is_side & ((distance <= near) | dilate_6(is_other))] |= NEAR
+    zones[block][is_side & ((distance <= clear) | dilate_26(is_other))] |= CLEARANCE
 
 
 def is_touching_other(labels: NDArray[Any]) -> NDArray[np.bool_]:

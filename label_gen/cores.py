@@ -13,7 +13,7 @@ from scipy import ndimage
 from label_gen.grid import bounding_box, grow_box
 from label_gen.settings import GenerationSettings
 
-__all__ = ["depth_map", "find_core_candidates", "laplacian"]
+__all__ = ["depth_map", "find_core_candidates", "laplacian", "smoothing_margin"]
 
 BLOCK_VOXELS = 16_000_000
 """Voxels worked on at once (chosen here: at about 16 bytes each a block stays near 250 MB)."""
@@ -60,6 +60,11 @@ def laplacian(field: NDArray[np.float32], spacing_mm: Sequence[float]) -> NDArra
     return result
 
 
+def smoothing_margin(spacing_mm: Sequence[float], settings: GenerationSettings) -> list[int]:
+    """Return how many voxels the smoothed field's Laplacian looks past a voxel along each axis."""
+    return [int(TRUNCATE * settings.smoothing_mm / s + 0.5) + 1 for s in spacing_mm]
+
+
 def find_core_candidates(
     pieces: NDArray[Any], spacing_mm: Sequence[float], settings: GenerationSettings
 ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
@@ -82,9 +87,8 @@ def find_core_candidates(
     """
     cap = 2 * settings.core_depth_mm
     sigmas = [settings.smoothing_mm / s for s in spacing_mm]
-    halo = [
-        int(np.ceil(cap / s)) + int(TRUNCATE * sigma + 0.5) + 2 for s, sigma in zip(spacing_mm, sigmas, strict=True)
-    ]
+    margin = smoothing_margin(spacing_mm, settings)
+    halo = [int(np.ceil(cap / s)) + m for s, m in zip(spacing_mm, margin, strict=True)]
     is_candidate = np.zeros(pieces.shape, bool)
     max_depth = np.zeros(int(pieces.max()) + 1, np.float32)
     plane = pieces.shape[1] * pieces.shape[2]

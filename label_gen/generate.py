@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from label_gen.classes import ABBC
 from label_gen.contacts import CLEARANCE, NEAR, TOUCHING, find_contacts
-from label_gen.cores import depth_map, find_core_candidates
+from label_gen.cores import depth_map, find_core_candidates, smoothing_margin
 from label_gen.errors import DataError, UsageError
 from label_gen.fallback import core_in_crowd, core_of_thin_piece
 from label_gen.grid import Box, bounding_box, canonical_axes, check_label_array, check_spacing, grow_box
@@ -89,10 +89,12 @@ def generate_abbc(
     spacing = check_spacing(spacing_mm)
     if mode not in ("default", "literal"):
         raise UsageError(f"mode must be 'default' or 'literal'. Got: {mode!r}")
-    box = bounding_box(labels)
-    if box is None:
+    extent = bounding_box(labels)
+    if extent is None:
         raise DataError(f"labels hold no fragment: all {labels.size} voxels are 0")
     settings = settings or GenerationSettings()
+    # The edge of the volume is no surface of bone, but the edge of the box must not be taken for the volume's.
+    box = grow_box(extent, smoothing_margin(spacing, settings), labels.shape)
     ids = fastremap.unique(labels[box])
     ids = ids[ids != 0]
     scheme.check_ids(ids)

@@ -11,7 +11,18 @@ from numpy.typing import NDArray
 
 from label_gen.errors import DataError, GridError, UsageError
 
-__all__ = ["Box", "bounding_box", "canonical_axes", "check_label_array", "check_spacing", "grow_box", "intersect_boxes"]
+__all__ = [
+    "Box",
+    "bounding_box",
+    "canonical_axes",
+    "check_label_array",
+    "check_same_shape",
+    "check_spacing",
+    "enclose",
+    "grow_box",
+    "intersect_boxes",
+    "shift_box",
+]
 
 Box = tuple[slice, slice, slice]
 
