@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skimage.graph import MCP
 
 from label_gen.contacts import dilate_6, dilate_26
-from label_gen.grid import Box, enclose, grow_box, shift_box
+from label_gen.grid import Box, enclose, grow_box
 from label_gen.pieces import Pieces
 
 __all__ = ["build_walls"]
@@ -55,14 +55,15 @@ def build_walls(
         rank = np.zeros(len(pieces) + 1, np.min_scalar_type(len(own) + 1))
         rank[own] = np.arange(1, len(own) + 1)
         box = enclose([pieces.boxes[piece] for piece in own])
-        boxes = [shift_box(pieces.boxes[piece], box) for piece in own]
         voxels = cut_off_mm3 / float(np.prod(spacing_mm))
-        walls = _Walls(rank[pieces.labels[box]], boxes, is_border[box], is_core[box])
+        walls = _Walls(rank[pieces.labels[box]], is_border[box], is_core[box])
         walls.thin_out()
         walls.reconnect(spacing_mm, voxels)
     return is_border
 
 
+LONGEST_WAY_MM = 15.0
+"""How far from a part that is cut off a way to its core is looked for (chosen here)."""
 THIN_LAYERS = 3
 """Layers opened from the inside where a piece is thin (chosen here)."""
 
@@ -73,13 +74,11 @@ class _Walls:
 
     Attributes:
         ranks: Pieces numbered by size, 1 the smallest (z, y, x).
-        boxes: Box of each piece, by rank less one.
         border: Border so far.
         core: Cores.
     """
 
     ranks: NDArray[Any]
-    boxes: Sequence[Box]
     border: NDArray[np.bool_]
     core: NDArray[np.bool_]
 
@@ -133,44 +132,53 @@ class _Walls:
         has_core = np.zeros(len(sizes), bool)
         has_core[part_at[self.core.ravel()[voxels]]] = True
         is_cut_off = (sizes >= cut_off_voxels) & ~has_core & np.isin(piece_of, piece_of[has_core])
-        for piece in np.unique(piece_of[is_cut_off]).tolist():
-            near = grow_box(self.boxes[piece - 1], 2, self.ranks.shape)
-            waiting = np.flatnonzero(is_cut_off & (piece_of == piece)).tolist()
-            for through_faces in (True, False):
-                waiting = self._open(piece, near, parts[near], waiting, spacing_mm, through_faces)
+        if not is_cut_off.any():
+            return
+        boxes = cc3d.statistics(parts)["bounding_boxes"]
+        margin = [int(np.ceil(LONGEST_WAY_MM / s)) for s in spacing_mm]
+        for part in np.flatnonzero(is_cut_off).tolist():
+            near = grow_box(boxes[part], margin, parts.shape)
+            is_main = has_core[parts[near]] & (self.ranks[near] == piece_of[part])
+            if not self._open(parts[near] == part, is_main, near, spacing_mm, through_faces=True):
+                self._open(parts[near] == part, is_main, near, spacing_mm, through_faces=False)
 
     def _open(
         self,
-        piece: int,
+        part: NDArray[np.bool_],
+        main: NDArray[np.bool_],
         near: Box,
-        parts: NDArray[Any],
-        waiting: Sequence[int],
         spacing_mm: Sequence[float],
         through_faces: bool,
-    ) -> list[int]:
-        """Open ways for the parts that can be reached through faces, or through anything; return the others."""
-        if not waiting:
-            return []
-        mine, border, core = self.ranks[near] == piece, self.border[near], self.core[near]
-        foreign = (self.ranks[near] != 0) & ~mine & ~border
+    ) -> bool:
+        """Open the shortest way from a part to the rest of its piece, through faces or through anything.
+
+        Args:
+            part: The part cut off, in the box `near`.
+            main: What of its piece is connected with the core.
+            near: Where to look.
+            spacing_mm: Spacing in array order, in millimetres.
+            through_faces: Whether the way goes through faces only.
+
+        Returns:
+            Whether there is a way.
+        """
+        ranks, border, core = self.ranks[near], self.border[near], self.core[near]
+        mine = ranks == ranks[part][0]
+        foreign = (ranks != 0) & ~mine & ~border
         is_shut = dilate_6(foreign) if through_faces else dilate_26(foreign & core)
         cost = np.where(border, 1.0, 1e-6)
         cost[~mine | (border & is_shut)] = -1.0
         search = MCP(cost, fully_connected=not through_faces, sampling=tuple(spacing_mm))
-        costs, _ = search.find_costs(np.argwhere(mine & core)[:1])
+        costs, _ = search.find_costs(np.argwhere(part)[:1])
+        ends = np.argwhere(main)
+        price = costs[tuple(ends.T)]
+        if not np.isfinite(price.min(initial=np.inf)):
+            return False
         way = np.zeros(mine.shape, bool)
-        unreached = []
-        for part in waiting:
-            ends = np.argwhere(parts == part)
-            price = costs[tuple(ends.T)]
-            if np.isfinite(price.min()):
-                way[tuple(np.array(search.traceback(ends[int(np.argmin(price))])).T)] = True
-            else:
-                unreached.append(part)
+        way[tuple(np.array(search.traceback(ends[int(np.argmin(price))])).T)] = True
         if through_faces:
             border &= ~(dilate_6(way & border) & mine & ~is_shut)
         else:
             border &= ~way
-            is_loose = mine & ~border & ~np.isin(parts, np.unique(parts[mine & core]))
-            border |= foreign & ~core & dilate_26(is_loose)
-        return unreached
+            border |= foreign & ~core & dilate_26(mine & ~border & ~main)
+        return True
