@@ -9,7 +9,19 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["FAR", "Body", "Part", "Points", "Pose", "Waves", "cone", "ellipsoid", "smooth_max", "smooth_min"]
+__all__ = [
+    "FAR",
+    "Body",
+    "Part",
+    "Points",
+    "Pose",
+    "Waves",
+    "cone",
+    "ellipsoid",
+    "rotation_matrix",
+    "smooth_max",
+    "smooth_min",
+]
 
 Field: TypeAlias = NDArray[np.floating[Any]]
 """Values of a formula at points."""

@@ -136,16 +136,26 @@ class _Walls:
             return
         boxes = cc3d.statistics(parts)["bounding_boxes"]
         margin = [int(np.ceil(LONGEST_WAY_MM / s)) for s in spacing_mm]
-        for part in np.flatnonzero(is_cut_off).tolist():
-            near = grow_box(boxes[part], margin, parts.shape)
-            is_main = has_core[parts[near]] & (self.ranks[near] == piece_of[part])
-            if not self._open(parts[near] == part, is_main, near, spacing_mm, through_faces=True):
-                self._open(parts[near] == part, is_main, near, spacing_mm, through_faces=False)
+        joined, firm, waiting = has_core.copy(), has_core.copy(), np.flatnonzero(is_cut_off).tolist()
+        while waiting:
+            before = len(waiting)
+            for part in list(waiting):
+                near = grow_box(boxes[part], margin, parts.shape)
+                is_part, mine = parts[near] == part, self.ranks[near] == piece_of[part]
+                is_firm, is_joined = mine & firm[parts[near]], mine & joined[parts[near]]
+                for goals, through_faces in ((is_firm, True), (is_joined, False)):
+                    if self._open(is_part, goals, is_firm, near, spacing_mm, through_faces):
+                        joined[part], firm[part] = True, through_faces
+                        waiting.remove(part)
+                        break
+            if len(waiting) == before:
+                break
 
     def _open(
         self,
         part: NDArray[np.bool_],
-        main: NDArray[np.bool_],
+        goals: NDArray[np.bool_],
+        firm: NDArray[np.bool_],
         near: Box,
         spacing_mm: Sequence[float],
         through_faces: bool,
@@ -154,7 +164,8 @@ class _Walls:
 
         Args:
             part: The part cut off, in the box `near`.
-            main: What of its piece is connected with the core.
+            goals: What of its piece the way may lead to.
+            firm: What of its piece is connected with the core through faces.
             near: Where to look.
             spacing_mm: Spacing in array order, in millimetres.
             through_faces: Whether the way goes through faces only.
@@ -170,7 +181,7 @@ class _Walls:
         cost[~mine | (border & is_shut)] = -1.0
         search = MCP(cost, fully_connected=not through_faces, sampling=tuple(spacing_mm))
         costs, _ = search.find_costs(np.argwhere(part)[:1])
-        ends = np.argwhere(main)
+        ends = np.argwhere(goals)
         price = costs[tuple(ends.T)]
         if not np.isfinite(price.min(initial=np.inf)):
             return False
@@ -180,5 +191,5 @@ class _Walls:
             border &= ~(dilate_6(way & border) & mine & ~is_shut)
         else:
             border &= ~way
-            border |= foreign & ~core & dilate_26(mine & ~border & ~main)
+            border |= foreign & ~core & dilate_26(mine & ~border & ~firm)
         return True

@@ -19,7 +19,7 @@ from postproc.thresholds import Thresholds
 __all__ = ["merge_unseparated", "split_along_border"]
 
 EXPLAINED_MM = 3.0
-"""Border this near to another fragment belongs to their interface (chosen here: twice a border's full width)."""
+"""Border this near to another fragment, or within two voxels, belongs to their interface (chosen here)."""
 CLOSING_MM = (0.0, 0.8, 1.6, 2.4)
 """Holes of up to this radius in predicted border are closed to find a cut (chosen here: up to three voxels)."""
 MIN_CONTACT_MM2 = 10.0
@@ -53,7 +53,7 @@ def split_along_border(
         One event per fragment that was cut.
     """
     voxel_mm3 = float(np.prod(spacing_mm))
-    margin = [int(np.ceil(EXPLAINED_MM / s)) + 1 for s in spacing_mm]
+    margin = [int(np.ceil(_explained(spacing_mm) / s)) + 1 for s in spacing_mm]
     border_voxels = np.bincount(owners[is_border])
     suspects = np.flatnonzero(border_voxels * voxel_mm3 >= thresholds.split_mm3)
     if not suspects[suspects > 0].size:
@@ -85,12 +85,13 @@ def _unexplained(inside: NDArray[np.bool_], owners: NDArray[np.int32], number: i
     extent = bounding_box(inside)
     if extent is None:
         return 0
-    near = grow_box(extent, [int(np.ceil(EXPLAINED_MM / s)) + 1 for s in spacing_mm], inside.shape)
+    reach = _explained(spacing_mm)
+    near = grow_box(extent, [int(np.ceil(reach / s)) + 1 for s in spacing_mm], inside.shape)
     block = owners[near]
     is_other = (block != 0) & (block != number)
     if not is_other.any():
         return int(inside.sum())
-    return int((inside[near] & (_distance(is_other, spacing_mm) > EXPLAINED_MM)).sum())
+    return int((inside[near] & (_distance(is_other, spacing_mm) > reach)).sum())
 
 
 def _cut(
@@ -155,6 +156,11 @@ def _join(interfaces: dict[tuple[int, int], Interface], below: float, min_mm2: f
                 old_area, old_e = merged.get(pair, (0.0, 0.0))
                 merged[pair] = (area + old_area, (area * e + old_area * old_e) / (area + old_area))
         table = merged
+
+
+def _explained(spacing_mm: Sequence[float]) -> float:
+    """Return how near border has to be to another fragment to belong to their interface, in millimetres."""
+    return max(EXPLAINED_MM, 2 * max(spacing_mm) + 1e-3)
 
 
 def _distance(mask: NDArray[np.bool_], spacing_mm: Sequence[float]) -> NDArray[np.float32]:

@@ -57,7 +57,8 @@ def find_regions(
     if unknown:
         known = ", ".join(f"{number} {name}" for number, name in sorted(name_of.items()))
         raise SchemeError(
-            f"the anatomy has the numbers {unknown}, which scheme '{scheme.name}' does not name; it has {known}"
+            f"the anatomy has the numbers {unknown}, which scheme '{scheme.name}' does not name; it has {known}. "
+            "Give the whole bones, not the fragments, or choose the scheme of the anatomy (--scheme)"
         )
     with_band = scheme.bone_index_of_anatomy()
     voxels = np.flatnonzero(is_bone)
