@@ -39,24 +39,28 @@ def depth_map(pieces: NDArray[Any], spacing_mm: Sequence[float]) -> NDArray[np.f
     return distance
 
 
-def laplacian(field: NDArray[np.float32], spacing_mm: Sequence[float]) -> NDArray[np.float32]:
-    """Return the seven-point Laplacian of a field, mirrored at the edges.
+def laplacian(
+    field: NDArray[np.float32], voxels: Sequence[NDArray[np.int64]], spacing_mm: Sequence[float]
+) -> NDArray[np.float32]:
+    """Return the seven-point Laplacian of a field at some voxels; the field is mirrored at the edges of the volume.
 
     Args:
-        field: Float volume (z, y, x).
+        field: Contiguous float volume (z, y, x).
+        voxels: Their indices along each axis.
         spacing_mm: Spacing in array order, in millimetres.
 
     Returns:
-        Float32 volume in units of the field per square millimetre.
+        Float32 value per voxel, in units of the field per square millimetre.
     """
-    result = np.zeros_like(field)
-    for axis, spacing in enumerate(spacing_mm):
-        step = np.diff(field, axis=axis)
-        step *= np.float32(1.0 / spacing**2)
-        along = np.moveaxis(result, axis, 0)
-        step = np.moveaxis(step, axis, 0)
-        along[:-1] += step
-        along[1:] -= step
+    flat = field.ravel()
+    here = np.ravel_multi_index(tuple(voxels), field.shape)
+    middle = flat[here]
+    result = np.zeros(len(here), np.float32)
+    stride = flat.size
+    for length, index, spacing in zip(field.shape, voxels, spacing_mm, strict=True):
+        stride //= length
+        step = flat[here + stride * (index < length - 1)] + flat[here - stride * (index > 0)] - 2 * middle
+        result += step * np.float32(1.0 / spacing**2)
     return result
 
 
@@ -103,13 +107,13 @@ def find_core_candidates(
         z, y, x = (slice(i.start - o.start, i.stop - o.start) for i, o in zip(inner, outer, strict=True))
         block = pieces[outer]
         depth = depth_map(block, spacing_mm)
-        bone = np.nonzero(block[z, y, x])
-        bone_depth = depth[z, y, x][bone]
-        np.maximum.at(max_depth, block[z, y, x][bone], bone_depth)
+        within = np.zeros(block.shape, bool)
+        within[z, y, x] = block[z, y, x] != 0
+        bone = np.nonzero(within)
+        bone_depth = depth[bone]
+        np.maximum.at(max_depth, block[bone], bone_depth)
         np.minimum(depth, np.float32(cap), out=depth)
         ndimage.gaussian_filter(depth, sigmas, output=depth, truncate=TRUNCATE)
-        curvature = laplacian(depth, spacing_mm)[z, y, x][bone]
-        is_candidate[inner][bone] = (bone_depth > settings.core_depth_mm + 1e-3) | (
-            curvature < -settings.laplacian_per_mm
-        )
+        is_ridge = laplacian(depth, bone, spacing_mm) < -settings.laplacian_per_mm
+        is_candidate[outer][bone] |= is_ridge | (bone_depth > settings.core_depth_mm + 1e-3)
     return is_candidate, max_depth

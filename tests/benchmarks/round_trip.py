@@ -32,7 +32,9 @@ def main(arguments=None):
     parser.add_argument("--scheme", default="pengwin2024", help="scheme of these labels")
     parser.add_argument("--cases", type=int, default=20, help="how many virtual patients")
     parser.add_argument("--spacing", type=float, default=1.0, help="edge of their voxels in mm")
-    parser.add_argument("--mode", default="default", choices=["default", "literal"], help="mode of the label generation")
+    parser.add_argument(
+        "--mode", default="default", choices=["default", "literal"], help="mode of the label generation"
+    )
     options = parser.parse_args(arguments)
     every, wrong = [], 0
     for name, labels, spacing, scheme in cases(options):
