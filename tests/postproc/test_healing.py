@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+from label_gen import ABBC
+from postproc import Thresholds
+from postproc.healing import merge_unseparated, split_along_border
+from tests.volumes import MILLIMETRE, bar, bar_classes
+
+
+def split(classes, owners=None, evidence=None, spacing=MILLIMETRE, engine="fmm", **rules):
+    owners = np.where(classes > 0, 1, 0).astype(np.int32) if owners is None else owners
+    is_border = classes == ABBC.BORDER
+    evidence = is_border if evidence is None else evidence
+    events = split_along_border(owners, is_border, evidence, spacing, Thresholds(**rules), engine, "hip")
+    return owners, [(event.kind, event.volume_mm3) for event in events]
+
+
+def merge(owners, evidence, **rules):
+    owners = owners.astype(np.int32)
+    events = merge_unseparated(owners, evidence, MILLIMETRE, Thresholds(**rules), "hip")
+    return owners, [(event.kind, event.volume_mm3) for event in events]
+
+
+@pytest.mark.parametrize("engine", ["fmm", "watershed"])
+@pytest.mark.parametrize("hole", [0, 2, 4])
+def test_a_cut_runs_along_border_even_with_a_hole_in_it(engine, hole):
+    classes = bar_classes((2, 42), borders=[(21, 23)])
+    classes[6 : 6 + hole, 6 : 6 + hole, 21:23] = ABBC.CORE
+    owners, events = split(classes, engine=engine)
+    assert [kind for kind, _ in events] == ["split"]
+    np.testing.assert_array_equal(owners > 0, classes > 0)
+    assert len(np.unique(owners[:, :, :20])) == len(np.unique(owners[:, :, 24:])) == 2
+    assert owners[8, 8, 10] != owners[8, 8, 30]
+
+
+def test_half_a_border_is_no_cut():
+    classes = bar_classes((2, 42), borders=[(21, 23)])
+    classes[8:, :, 21:23] = np.minimum(classes[8:, :, 21:23], ABBC.BOUNDARY)
+    owners, events = split(classes)
+    assert events == []
+    np.testing.assert_array_equal(owners, classes > 0)
+
+
+def test_parts_too_small_for_a_fragment_are_not_cut_off():
+    assert split(bar_classes((2, 22), borders=[(20, 21)]))[1] == []  # 144 mm3 behind the border
+    assert split(bar_classes((2, 22), borders=[(20, 21)]), fragment_mm3=100.0)[1] != []
+
+
+def test_little_border_is_no_ground_to_look():
+    assert split(bar_classes((2, 42), borders=[(21, 23)]), split_mm3=300.0)[1] == []
+
+
+def test_border_that_a_neighbour_explains_is_left_alone():
+    classes = bar_classes((2, 42), borders=[(21, 23)])
+    owners, events = split(classes, bar((1, (2, 22)), (2, (22, 42))).astype(np.int32))
+    assert events == []
+    assert owners.max() == 2
+
+
+def test_probabilities_decide_whether_a_cut_holds():
+    classes = bar_classes((2, 42), borders=[(21, 23)])
+    is_border = classes == ABBC.BORDER
+    assert split(classes, evidence=np.where(is_border, 0.4, 0.0))[1] == []
+    assert split(classes, evidence=np.where(is_border, 0.6, 0.0))[1] != []
+
+
+@pytest.mark.parametrize(("seen", "joined"), [(0.0, True), (0.15, True), (0.25, False), (1.0, False)])
+def test_an_interface_without_border_joins(seen, joined):
+    labels = bar((1, (2, 22)), (2, (22, 40)))
+    evidence = np.zeros(labels.shape)
+    evidence[:, :, 21] = seen
+    owners, events = merge(labels, evidence)
+    assert events == ([("merged", 144.0 * 18)] if joined else [])
+    np.testing.assert_array_equal(owners, labels > 0 if joined else labels)
+
+
+def test_a_small_contact_is_no_ground_to_join():
+    labels = bar((1, (2, 22)), (2, (23, 42)))
+    labels[5:8, 5:8, 22] = 1
+    assert merge(labels, np.zeros(labels.shape))[1] == []
+    labels[5:9, 5:8, 22] = 1
+    assert merge(labels, np.zeros(labels.shape))[1] != []
+
+
+def test_joins_in_a_row_end_in_one_fragment():
+    labels = bar((1, (2, 12)), (2, (12, 22)), (3, (22, 32)), (4, (32, 42)))
+    evidence = np.zeros(labels.shape)
+    evidence[:, :, 32] = 1.0
+    owners, events = merge(labels, evidence)
+    assert len(events) == 2
+    np.testing.assert_array_equal(owners, np.where(labels == 4, 4, labels > 0))
