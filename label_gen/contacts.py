@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from scipy import ndimage
 from label_gen.grid import Box, bounding_box, enclose, grow_box, intersect_boxes, shift_box
 from label_gen.settings import GenerationSettings
 
-__all__ = ["CLEARANCE", "NEAR", "TOUCHING", "dilate_6", "dilate_26", "find_contacts", "is_touching_other"]
+__all__ = ["CLEARANCE", "NEAR", "TOUCHING", "dilate_6", "dilate_26", "find_contacts", "is_touching_other", "reach_of"]
 
 TOUCHING = np.uint8(1)
 """Bit: one of the 26 neighbours is of another fragment, of any bone."""
@@ -28,6 +29,12 @@ SMALL_BLOCK = 100_000
 """Below this many voxels SciPy is quicker than edt, which starts threads at every call (measured)."""
 STEP = 24
 """Slices looked at together (chosen here: contacts are oblique, and short boxes hold less that is far away)."""
+
+
+def reach_of(width_mm: float, spacing_mm: Sequence[float]) -> float:
+    """Return the distance between voxel centres up to which one lies within a width of the other's near face."""
+    half_voxel = 0.5 * math.prod(spacing_mm) ** (1 / 3)
+    return width_mm + half_voxel + 1e-3
 
 
 def find_contacts(
@@ -53,9 +60,8 @@ def find_contacts(
     Returns:
         Uint8 volume of the bits `TOUCHING`, `NEAR`, `CLEARANCE`.
     """
-    half_voxel = 0.5 * float(np.prod(spacing_mm)) ** (1 / 3)
-    near = settings.border_mm + half_voxel + 1e-3
-    clear = settings.clearance_mm + half_voxel + 1e-3
+    near = reach_of(settings.border_mm, spacing_mm)
+    clear = reach_of(settings.clearance_mm, spacing_mm)
     margin = [max(1, int(np.ceil(clear / s))) for s in spacing_mm]
     zones = is_touching_other(labels).view(np.uint8)
     for first, second in itertools.combinations(range(len(boxes)), 2):

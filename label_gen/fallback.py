@@ -57,7 +57,7 @@ def core_of_thin_piece(
 
 def _largest_component(mask: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int]:
     """Return the largest 26-connected component and its size."""
-    components = cc3d.connected_components(mask, connectivity=26)
+    components = cc3d.connected_components(mask.view(np.uint8), connectivity=26)
     sizes = cc3d.statistics(components)["voxel_counts"]
     sizes[0] = 0
     largest = int(np.argmax(sizes))
@@ -80,8 +80,9 @@ def core_in_crowd(
     """Give every crowded piece a core that touches no other core, and set it in `is_core`.
 
     Each piece gets one voxel first, found by a depth-first search over the pieces from small to large, so that tiny
-    pieces with few choices come first; then the cores grow in turn up to the size to aim at. Where no choice exists,
-    as for two fragments of one voxel each side by side, the piece keeps a core that touches another.
+    pieces with few choices come first; then the cores grow in turn up to the size to aim at, and on over all of their
+    piece that touches no other piece of this kind: a sheet between two thick fragments is all core. Where no
+    choice exists, as for two fragments of one voxel each side by side, the piece keeps a core that touches another.
 
     Args:
         crowded: Numbers and boxes of the pieces.
@@ -104,6 +105,9 @@ def core_in_crowd(
         owner[z, y, x] = item.piece
     for item in waiting:
         _grow(item, pieces, owner, core_voxels)
+    others = np.isin(pieces, [item.piece for item in waiting])
+    for item in waiting:
+        _spread(item, pieces, others, owner)
     is_core |= owner != 0
     return outcome
 
@@ -177,7 +181,7 @@ def _grow(item: _Crowded, pieces: NDArray[Any], owner: NDArray[Any], core_voxels
     free = (pieces[box] == item.piece) & ~dilate_26((block != 0) & (block != item.piece))
     start = np.array(np.unravel_index(item.chosen, pieces.shape)) - [s.start for s in box]
     free[tuple(start)] = True
-    components = cc3d.connected_components(free, connectivity=26)
+    components = cc3d.connected_components(free.view(np.uint8), connectivity=26)
     voxels = np.argwhere(components == components[tuple(start)])
     distance = np.abs(voxels - start).max(axis=1)
     for radius in range(1, int(distance.max()) + 1):
@@ -187,5 +191,15 @@ def _grow(item: _Crowded, pieces: NDArray[Any], owner: NDArray[Any], core_voxels
         radius = int(distance.max())
     ball = np.zeros(free.shape, bool)
     ball[tuple(voxels[distance <= radius].T)] = True
-    components = cc3d.connected_components(ball, connectivity=26)
+    components = cc3d.connected_components(ball.view(np.uint8), connectivity=26)
     block[components == components[tuple(start)]] = item.piece
+
+
+def _spread(item: _Crowded, pieces: NDArray[Any], is_crowded: NDArray[np.bool_], owner: NDArray[Any]) -> None:
+    """Let a core spread over all of its piece that touches no other crowded piece."""
+    box = grow_box(item.box, 1, pieces.shape)
+    mine, block = pieces[box] == item.piece, owner[box]
+    free = (mine & ~dilate_26(is_crowded[box] & ~mine)) | (block == item.piece)
+    components = cc3d.connected_components(free.view(np.uint8), connectivity=26)
+    start = tuple(np.array(np.unravel_index(item.chosen, pieces.shape)) - [s.start for s in box])
+    block[components == components[start]] = item.piece

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from label_gen.classes import ABBC
-from label_gen.contacts import CLEARANCE, NEAR, TOUCHING, find_contacts
+from label_gen.contacts import CLEARANCE, NEAR, TOUCHING, find_contacts, reach_of
 from label_gen.cores import depth_map, find_core_candidates, smoothing_margin
 from label_gen.errors import DataError, UsageError
 from label_gen.fallback import core_in_crowd, core_of_thin_piece
@@ -121,7 +121,8 @@ def generate_abbc(
         is_candidate, max_depth = find_core_candidates(pieces.labels, spacing, settings)
         zones = find_contacts(fragments, fragment_boxes, bones, spacing, settings)
         is_core, fallbacks = _choose_cores(pieces, is_candidate, zones, spacing, settings)
-        is_border = build_walls(pieces, bones, is_core, (zones & NEAR) != 0, spacing, settings.core_mm3)
+        layers = max(1, int(reach_of(settings.border_mm, spacing) / min(spacing)))
+        is_border = build_walls(pieces, bones, is_core, (zones & NEAR) != 0, spacing, settings.core_mm3, layers)
         classes = np.zeros(fragments.shape, np.uint8)
         classes[fragments != 0] = ABBC.BOUNDARY
         classes[is_border] = ABBC.BORDER
@@ -180,7 +181,7 @@ def _largest_cores(
     pieces: Pieces, is_candidate: NDArray[np.bool_], needs_core: NDArray[np.bool_]
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Return the largest 26-connected component of the candidates of each piece that needs one, and their sizes."""
-    components = cc3d.connected_components(is_candidate, connectivity=26)
+    components = cc3d.connected_components(is_candidate.view(np.uint8), connectivity=26)
     voxels = np.flatnonzero(components)
     component = components.ravel()[voxels]
     sizes = np.bincount(component)

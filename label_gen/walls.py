@@ -25,6 +25,7 @@ def build_walls(
     is_near: NDArray[np.bool_],
     spacing_mm: Sequence[float],
     cut_off_mm3: float,
+    layers: int = 1,
 ) -> NDArray[np.bool_]:
     """Return the border.
 
@@ -41,6 +42,7 @@ def build_walls(
         is_near: Voxels near another fragment of the same bone.
         spacing_mm: Spacing in array order, in millimetres.
         cut_off_mm3: Parts cut off are reconnected from this volume on.
+        layers: How many layers the zone has on each side of a flat contact.
 
     Returns:
         Border mask (z, y, x).
@@ -57,7 +59,7 @@ def build_walls(
         box = enclose([pieces.boxes[piece] for piece in own])
         voxels = cut_off_mm3 / float(np.prod(spacing_mm))
         walls = _Walls(rank[pieces.labels[box]], is_border[box], is_core[box])
-        walls.thin_out()
+        walls.thin_out(layers)
         walls.reconnect(spacing_mm, voxels)
     return is_border
 
@@ -82,38 +84,40 @@ class _Walls:
     border: NDArray[np.bool_]
     core: NDArray[np.bool_]
 
-    def thin_out(self) -> None:
-        """Open border next to border voxels that have nothing but border of their own piece on their faces.
+    def thin_out(self, layers: int) -> None:
+        """Open border where a piece is so thin that border is deeper than usual.
 
-        Such voxels lie where a piece is thin; the first front to reach them would be that of another piece. A voxel is
-        opened if all voxels of other pieces on its faces are border of larger pieces, next to the open inside of those:
-        the wall of one layer that stays is then equally near to both sides, and recovery gives it to the larger.
+        The first front to reach such border would be another piece's. A voxel near it, beside the inside of its own
+        piece, is opened if all voxels of other pieces on its faces are border of larger pieces, beside the inside of
+        those: the wall of one layer that stays is then equally near to both sides, and recovery gives it to the larger.
+
+        Args:
+            layers: How many layers the border has on each side where pieces are thick.
         """
         parts = self._parts()
         core_parts = np.unique(parts[self.core])
-        is_reached = np.pad(np.isin(parts, core_parts[core_parts > 0]), 1)
+        is_inside = np.pad(np.isin(parts, core_parts[core_parts > 0]), 1)
         every, is_border = np.pad(self.ranks, 1), np.pad(self.border, 1)
         steps = [sign * stride for stride in (every.shape[1] * every.shape[2], every.shape[2], 1) for sign in (1, -1)]
-        rank, reached, border = every.ravel(), is_reached.ravel(), is_border.ravel()
-        rest = np.flatnonzero((rank != 0) & ~reached)
+        rank, inside, border = every.ravel(), is_inside.ravel(), is_border.ravel()
+        rest = np.flatnonzero((rank != 0) & ~inside)
         for _ in range(THIN_LAYERS):
-            own = rank[rest]
-            is_backed, is_deep = np.zeros((2, rank.size), bool)
-            is_backed[rest] = np.any([reached[rest + s] & (rank[rest + s] == own) for s in steps], axis=0)
-            is_deep[rest] = ~is_backed[rest]
-            opened = rest[is_backed[rest]]
+            is_beside = _spread(inside, rank, rest, steps, 1) & ~inside
+            is_deep = np.zeros(rank.size, bool)
+            is_deep[rest] = ~_spread(inside, rank, rest, steps, layers)[rest]
+            near_deep = _spread(is_deep, rank, rest, steps, layers)
+            opened = rest[is_beside[rest]]
             loose = opened[~border[opened]]
-            opened = opened[border[opened]]
-            opened = opened[np.any([is_deep[opened + s] & (rank[opened + s] == rank[opened]) for s in steps], axis=0)]
+            opened = opened[border[opened] & near_deep[opened]]
             for step in steps:
                 other = rank[opened + step]
-                holds = (other > rank[opened]) & border[opened + step] & is_backed[opened + step]
+                holds = (other > rank[opened]) & border[opened + step] & is_beside[opened + step]
                 opened = opened[(other == 0) | (other == rank[opened]) | holds]
             if not opened.size and not loose.size:
                 break
             border[opened] = False
-            reached[opened] = reached[loose] = True
-            rest = rest[~reached[rest]]
+            inside[opened] = inside[loose] = True
+            rest = rest[~inside[rest]]
         self.border[...] = is_border[1:-1, 1:-1, 1:-1]
 
     def _parts(self) -> NDArray[Any]:
@@ -193,3 +197,13 @@ class _Walls:
             border &= ~way
             border |= foreign & ~core & dilate_26(mine & ~border & ~firm)
         return True
+
+
+def _spread(
+    mask: NDArray[np.bool_], rank: NDArray[Any], within: NDArray[np.int64], steps: Sequence[int], layers: int
+) -> NDArray[np.bool_]:
+    """Return a mask (flat) grown by some layers through faces within its own pieces and within some voxels."""
+    mask = mask.copy()
+    for _ in range(layers):
+        mask[within] |= np.any([mask[within + s] & (rank[within + s] == rank[within]) for s in steps], axis=0)
+    return mask

@@ -21,7 +21,8 @@ class Thresholds:
             smallest of 575 reference fragments (0.27 cm3). Femur: 150 mm3 (about 300 voxels of 0.8 mm), since femur
             fragments that get lost are smaller (median 1.7 cm3 against 13 cm3 in pelves).
         coreless_mm3: A part of a bone without any core becomes a fragment from this volume on: label generation gives
-            every piece of 500 mm3 a core, so a smaller part without one is a satellite.
+            every piece of 500 mm3 a core, so a smaller part without one is a satellite (unless
+            border cuts it off from its surroundings, see `split_above`).
         merge_below: Two touching fragments are one where their interface shows less border than this (0 to 1, mean
             over the faces between them). Chosen here: true interfaces carry border on every face, broken seeds on
             none.

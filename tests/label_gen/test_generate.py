@@ -170,3 +170,11 @@ def test_settings_have_to_be_positive(name, value):
 def test_no_core_within_the_border():
     with pytest.raises(UsageError, match=r"clearance_mm must be at least border_mm\. Got: 1.0 and 2.0"):
         GenerationSettings(border_mm=2.0, clearance_mm=1.0)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_volume_of_one_row(axis):
+    shape = [1, 1, 1]
+    shape[axis] = 3
+    labels = np.array([1, 0, 2], np.uint8).reshape(shape)
+    assert generate_abbc(labels, (8.0, 8.0, 8.0)).abbc.ravel().tolist() == [ABBC.CORE, ABBC.BACKGROUND, ABBC.CORE]

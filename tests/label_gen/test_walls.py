@@ -76,7 +76,7 @@ def test_a_neck_of_border_is_opened():
 
 
 @pytest.mark.parametrize("axis", range(3))
-@pytest.mark.parametrize("thickness", [3, 4])
+@pytest.mark.parametrize("thickness", [1, 2, 3, 4])
 def test_a_sheet_between_two_blocks_comes_back(axis, thickness):
     labels = box(
         (40, 40, 40),
@@ -108,3 +108,13 @@ def test_blobs_come_back_whole(seed, count):
     recovered = recover_fragments(abbc, MILLIMETRE, anatomy=(labels > 0).astype(np.uint8))
     found = best_ious(labels, recovered.labels)
     assert all(found[number] > 0.95 for number, size in enumerate(sizes, 1) if size > 1000)
+
+
+@pytest.mark.parametrize(("spacing", "layers"), [(0.8, 1), (0.4, 2), (0.25, 3)])
+def test_border_keeps_its_width_in_millimetres(spacing, layers):
+    n = int(24 / spacing)
+    labels = np.zeros((n, n, 2 * n), np.uint8)
+    labels[2:-2, 2:-2, 2:n] = 1
+    labels[2:-2, 2:-2, n:-2] = 2
+    row = generate_abbc(labels, (spacing,) * 3).abbc[n // 2, n // 2]
+    assert np.flatnonzero(row == ABBC.BORDER).tolist() == list(range(n - layers, n + layers))
