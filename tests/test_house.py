@@ -168,3 +168,10 @@ def test_readme_names_targets_commands_and_libraries():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for word in ["make demo", "make test", *project["scripts"], "generate_abbc", "recover_fragments"]:
         assert word in text, f"the README does not name {word}"
+
+
+def test_readme_example_runs():
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["1 bone 16128.0", "2 bone 13824.0"]
