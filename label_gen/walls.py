@@ -17,6 +17,11 @@ from label_gen.pieces import Pieces
 
 __all__ = ["build_walls"]
 
+LONGEST_WAY_MM = 15.0
+"""How far from a part that is cut off a way to its core is looked for (chosen here)."""
+THIN_LAYERS = 3
+"""Layers opened from the inside where a piece is thin (chosen here)."""
+
 
 def build_walls(
     pieces: Pieces,
@@ -62,12 +67,6 @@ def build_walls(
         walls.thin_out(layers)
         walls.reconnect(spacing_mm, voxels)
     return is_border
-
-
-LONGEST_WAY_MM = 15.0
-"""How far from a part that is cut off a way to its core is looked for (chosen here)."""
-THIN_LAYERS = 3
-"""Layers opened from the inside where a piece is thin (chosen here)."""
 
 
 @dataclass(frozen=True)
