@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from label_gen.grid import Box, bounding_box, enclose, grow_box, intersect_boxes, shift_box
+from label_gen.grid import Box, bounding_box, enclose, grow_box, intersect_boxes, place_box, shift_box
 from label_gen.settings import GenerationSettings
 
 __all__ = ["CLEARANCE", "NEAR", "TOUCHING", "dilate_6", "dilate_26", "find_contacts", "is_touching_other", "reach_of"]
@@ -101,7 +101,7 @@ def _mark_side(
 def _extent(labels: NDArray[Any], number: int, box: Box | None) -> Box | None:
     """Return the box of a label within a box, or None."""
     extent = None if box is None else bounding_box(labels[box] == number)
-    return extent and box and shift_box(extent, [slice(-s.start, 0) for s in box])
+    return extent and box and place_box(extent, box)
 
 
 def _mark(

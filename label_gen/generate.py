@@ -16,7 +16,7 @@ from label_gen.contacts import CLEARANCE, NEAR, TOUCHING, find_contacts, reach_o
 from label_gen.cores import depth_map, find_core_candidates, smoothing_margin
 from label_gen.errors import DataError, UsageError
 from label_gen.fallback import core_in_crowd, core_of_thin_piece
-from label_gen.grid import Box, bounding_box, canonical_axes, check_label_array, check_spacing, grow_box
+from label_gen.grid import Box, bounding_box, canonical_axes, check_label_array, check_spacing, grow_box, place_box
 from label_gen.literal import literal_classes
 from label_gen.pieces import PieceReport, Pieces, find_pieces, report_pieces
 from label_gen.scheme import FREE_SCHEME, LabelScheme
@@ -109,8 +109,7 @@ def generate_abbc(
     if mode == "literal":
         whole = np.zeros(labels.shape, fragments.dtype)
         whole[box] = fragments
-        corner = [s.start for s in box]
-        result, kept = literal_classes(whole, [_moved(b, corner) for b in fragment_boxes], spacing)
+        result, kept = literal_classes(whole, [place_box(b, box) for b in fragment_boxes], spacing)
         classes = result[box]
         max_depth = np.zeros(len(pieces) + 1, np.float32)
         np.maximum.at(max_depth, pieces.labels, depth_map(pieces.labels, spacing))
@@ -139,12 +138,6 @@ def _compact(labels: NDArray[Any], ids: NDArray[Any]) -> NDArray[Any]:
     dtype = np.min_scalar_type(len(ids) + 1)
     table = {int(i): number for number, i in enumerate(ids, 1)} | {0: 0}
     return np.ascontiguousarray(fastremap.remap(np.ascontiguousarray(labels), table)).astype(dtype)
-
-
-def _moved(box: Box, corner: Sequence[int]) -> Box:
-    """Return a box moved by a corner's coordinates."""
-    z, y, x = (slice(s.start + c, s.stop + c) for s, c in zip(box, corner, strict=True))
-    return (z, y, x)
 
 
 def _choose_cores(

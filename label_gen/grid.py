@@ -21,6 +21,7 @@ __all__ = [
     "enclose",
     "grow_box",
     "intersect_boxes",
+    "place_box",
     "shift_box",
 ]
 
@@ -112,6 +113,12 @@ def enclose(boxes: Sequence[Box]) -> Box:
 def shift_box(box: Sequence[slice], origin: Sequence[slice]) -> Box:
     """Return a box in the coordinates of another box."""
     z, y, x = (slice(s.start - o.start, s.stop - o.start) for s, o in zip(box, origin, strict=True))
+    return (z, y, x)
+
+
+def place_box(box: Sequence[slice], origin: Sequence[slice]) -> Box:
+    """Return a box given in the coordinates of another box in those of the volume; undoes `shift_box`."""
+    z, y, x = (slice(s.start + o.start, s.stop + o.start) for s, o in zip(box, origin, strict=True))
     return (z, y, x)
 
 
