@@ -19,7 +19,7 @@ from nnunet_ext.cases import PROBABILITIES_SUFFIX, VOLUME_SUFFIXES, split_suffix
 from nnunet_ext.grids import Grid
 from nnunet_ext.volumes import read_grid, read_labels
 
-__all__ = ["AbbcMap", "class_order", "read_abbc"]
+__all__ = ["AbbcMap", "class_order", "load_probabilities", "read_abbc"]
 
 _KEYS = ("probabilities", "softmax")
 _SLACK = 1e-3
@@ -65,7 +65,7 @@ def read_abbc(path: str | Path, scheme: LabelScheme, *, anatomy: Grid | None = N
     if split_suffix(path.name)[1] != PROBABILITIES_SUFFIX:
         volume = read_labels(path)
         return AbbcMap(_renumber(path, volume.array, order), volume.grid)
-    array = _load(path)
+    array = load_probabilities(path)
     _check(path, array)
     grid = _find_grid(path, anatomy)
     if array.shape[1:] != grid.shape:
@@ -134,7 +134,19 @@ def _renumber(path: Path, array: NDArray[Any], order: tuple[int, ...]) -> NDArra
     return renumbered
 
 
-def _load(path: Path) -> NDArray[Any]:
+def load_probabilities(path: Path) -> NDArray[Any]:
+    """Read the array of an `.npz` that nnU-Net wrote with `--save_probabilities`.
+
+    Args:
+        path: The file.
+
+    Returns:
+        Probabilities as they are in the file, axes (class, z, y, x).
+
+    Raises:
+        VolumeFileError: The file cannot be read.
+        DataError: It holds no probabilities.
+    """
     try:
         # np.load closes a stream of its own too late where the archive is broken, and takes other files for pickles.
         with path.open("rb") as stream:

@@ -49,16 +49,18 @@ def make_parser(prog: str, description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def add_batch_options(parser: argparse.ArgumentParser, *, overwrite: bool = True) -> None:
+def add_batch_options(parser: argparse.ArgumentParser, *, overwrite: bool = True, scheme: bool = True) -> None:
     """Add the options of commands that run over cases.
 
     Args:
         parser: The parser.
         overwrite: Add `--overwrite` too.
+        scheme: Add `--scheme` too.
     """
-    parser.add_argument(
-        "--scheme", default="pengwin2024", help="label scheme: pengwin2024, pengwin2026, free or a file"
-    )
+    if scheme:
+        parser.add_argument(
+            "--scheme", default="pengwin2024", help="label scheme: pengwin2024, pengwin2026, free or a file"
+        )
     parser.add_argument(
         "--workers", type=_count, default=1, metavar="N", help="cases run at the same time; each needs its own memory"
     )
