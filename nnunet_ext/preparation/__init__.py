@@ -1,0 +1,3 @@
+"""From the files of a source to nnU-Net raw datasets: find, check, reorient, label, place, split."""
+
+__all__: list[str] = []

@@ -1,0 +1,42 @@
+"""Turn volumes so that their array axes run along the patient's own, which left/right mirroring relies on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nnunet_ext._simpleitk import sitk
+from nnunet_ext.grids import Grid
+from nnunet_ext.volumes import Volume
+
+__all__ = ["LPS", "orientation_of", "turned_to_lps"]
+
+LPS = "LPS"
+"""Orientation of the datasets: x runs to the patient's left, y to the back (posterior), z upward (superior)."""
+
+
+def orientation_of(grid: Grid) -> str:
+    """Return the directions that the axes x, y, z of a grid lie nearest to, as three letters.
+
+    Args:
+        grid: The grid.
+
+    Returns:
+        One letter per axis, what it runs towards: L or R, P or A, S or I (left, right, posterior, anterior, superior,
+        inferior).
+    """
+    return str(sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(grid.direction))
+
+
+def turned_to_lps(volume: Volume) -> Volume:
+    """Return a volume with its axes swapped and flipped to LPS; voxels are moved, not interpolated.
+
+    Args:
+        volume: The volume. It may be oblique: each axis then comes to lie nearest to its direction.
+    """
+    image: Any = sitk.GetImageFromArray(volume.array)
+    image.SetSpacing(volume.spacing_mm[::-1])
+    image.SetOrigin(volume.origin)
+    image.SetDirection(volume.direction)
+    turned = sitk.DICOMOrient(image, LPS)
+    x, y, z = turned.GetSpacing()
+    return Volume(sitk.GetArrayFromImage(turned), (z, y, x), turned.GetOrigin(), turned.GetDirection())
