@@ -1,0 +1,107 @@
+"""What of a training can be set by environment variables, beside what nnU-Net's own variables set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from label_gen.errors import UsageError
+
+__all__ = ["VARIABLES", "TrainingSettings"]
+
+VARIABLES = {
+    "epochs": "ABBC_EPOCHS",
+    "initial_lr": "ABBC_INITIAL_LR",
+    "iterations": "ABBC_ITERATIONS",
+    "val_iterations": "ABBC_VAL_ITERATIONS",
+    "border_share": "ABBC_BORDER_SHARE",
+    "border_weight": "ABBC_BORDER_WEIGHT",
+    "checkpoint_minutes": "ABBC_CHECKPOINT_MINUTES",
+    "checkpoint_mirror": "ABBC_CHECKPOINT_MIRROR",
+}
+"""Environment variable of each setting."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """Settings of our trainers. None leaves a setting to the trainer class.
+
+    Attributes:
+        epochs: Length of the training.
+        initial_lr: Learning rate of the first epoch.
+        iterations: Training steps per epoch.
+        val_iterations: Validation steps per epoch.
+        border_share: Of the patches that nnU-Net centres on foreground, the share that is centred on border, 0 to 1.
+        border_weight: Weight of the class border in the cross entropy, where the others have 1.
+        checkpoint_minutes: A checkpoint is written at the end of an epoch once this time has passed.
+        checkpoint_mirror: Folder or fsspec URL to which checkpoints are copied while the training goes on.
+    """
+
+    epochs: int | None = None
+    initial_lr: float | None = None
+    iterations: int | None = None
+    val_iterations: int | None = None
+    border_share: float | None = None
+    border_weight: float | None = None
+    checkpoint_minutes: float = 5.0
+    checkpoint_mirror: str | None = field(default=None, repr=False)  # a URL may hold a password
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> TrainingSettings:
+        """Read the settings from environment variables.
+
+        Args:
+            environment: The variables.
+
+        Returns:
+            The settings; those whose variable is unset or empty keep their default.
+
+        Raises:
+            UsageError: A variable has a value that makes no sense, or a variable `ABBC_...` does not exist.
+
+        Example:
+            >>> TrainingSettings.from_environment({"ABBC_EPOCHS": "250"}).epochs
+            250
+        """
+        unknown = sorted(name for name in environment if name.startswith("ABBC_") and name not in VARIABLES.values())
+        if unknown:
+            raise UsageError(f"unknown environment variable {unknown[0]}; there are {', '.join(VARIABLES.values())}")
+        values: dict[str, Any] = {}
+        for name, variable in VARIABLES.items():
+            text = environment.get(variable, "").strip()
+            if text:
+                values[name] = _READERS[name](variable, text)
+        return cls(**values)
+
+
+def _number(
+    kind: type[int] | type[float], low: float, high: float = float("inf"), *, open_low: bool = False
+) -> Callable[[str, str], float]:
+    """Return a reader of numbers from `low` to `high`; with `open_low` above `low`."""
+
+    def read(name: str, text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = kind(low) - 1
+        if low <= value <= high and not (open_low and value == low) and value != float("inf"):
+            return value
+        noun = "whole number" if kind is int else "number"
+        limits = f"above {low:g}" if open_low else f"from {low:g}" + ("" if high == float("inf") else f" to {high:g}")
+        raise UsageError(f"{name} must be a {noun} {limits}; got: '{text}'")
+
+    return read
+
+
+_READERS: dict[str, Callable[[str, str], Any]] = {
+    "epochs": _number(int, 1),
+    "initial_lr": _number(float, 0, open_low=True),
+    "iterations": _number(int, 1),
+    "val_iterations": _number(int, 1),
+    "border_share": _number(float, 0, 1),
+    "border_weight": _number(float, 0, open_low=True),
+    "checkpoint_minutes": _number(float, 0),
+    "checkpoint_mirror": lambda name, text: text,
+}
