@@ -1,12 +1,13 @@
-"""`abbc-demo`: the three commands on a virtual patient."""
+"""`abbc-demo`: the three commands on a virtual patient, or a set of virtual patients to train on."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 
-from nnunet_ext.commands._cli import make_parser, run_command
+from nnunet_ext.commands._cli import make_parser, report_case, run_command, sum_up
 from nnunet_ext.demo import DEFAULT_SEED, run_demo
+from nnunet_ext.virtual_patients import write_patients
 
 __all__ = ["main"]
 
@@ -24,8 +25,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = make_parser(PROG, "Make a virtual patient with a fractured pelvis and run the commands on it.")
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for everything the demo writes")
-    parser.add_argument("--seed", type=int, default=DEFAULT_SEED, metavar="N", help="another number, another patient")
+    parser.add_argument(
+        "--seed", type=int, default=DEFAULT_SEED, metavar="N", help="another number, another patient (the first of N)"
+    )
     parser.add_argument("--spacing", type=float, default=1.0, metavar="MM", help="edge of the voxels")
+    parser.add_argument(
+        "--patients", type=int, metavar="N", help="write N patients (images/, labels/) to train on instead"
+    )
     parser.add_argument("--overwrite", action="store_true", help="do everything anew")
     options = parser.parse_args(argv)
 
@@ -33,6 +39,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(text, flush=True)
 
     def work() -> int:
+        if options.patients is not None:
+            return sum_up(
+                PROG,
+                write_patients(
+                    options.output,
+                    options.patients,
+                    first_seed=options.seed,
+                    spacing_mm=options.spacing,
+                    overwrite=options.overwrite,
+                    on_result=lambda result: report_case(PROG, result, options.verbose),
+                    progress=True,
+                ),
+            )
         demo = run_demo(
             options.output, seed=options.seed, spacing_mm=options.spacing, overwrite=options.overwrite, say=say
         )

@@ -73,7 +73,7 @@ class TriPlanarPredictor(nnUNetPredictor):
     def initialize_from_trained_model_folder(
         self,
         model_training_output_dir: str | Path,
-        use_folds: Sequence[int | str] | None,
+        use_folds: Sequence[int | str] | str | None,
         checkpoint_name: str = "checkpoint_final.pth",
     ) -> None:
         """Load a trained model; what its files hold is read, never run.
@@ -90,8 +90,10 @@ class TriPlanarPredictor(nnUNetPredictor):
         """
         folder = Path(model_training_output_dir)
         plans, dataset_json = (_read_json(folder, name) for name in ("plans.json", "dataset.json"))
-        folds = [fold for fold in available_folds(folder, checkpoint_name) if fold != "all"]
-        checkpoints = [safe_load_checkpoint(path) for path in _checkpoints(folder, use_folds or folds, checkpoint_name)]
+        folds: Sequence[int | str] = [use_folds] if isinstance(use_folds, str) else use_folds or ()
+        if use_folds is None:
+            folds = [fold for fold in available_folds(folder, checkpoint_name) if fold != "all"]
+        checkpoints = [safe_load_checkpoint(path) for path in _checkpoints(folder, folds, checkpoint_name)]
         first, parameters = checkpoints[0], [checkpoint["network_weights"] for checkpoint in checkpoints]
         plans_manager = PlansManager(plans)
         name = first["init_args"]["configuration"]

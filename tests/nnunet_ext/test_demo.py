@@ -9,6 +9,7 @@ import pytest
 from matplotlib.image import imread
 
 from label_gen.errors import UsageError
+from nnunet_ext.commands import demo, prepare_dataset
 from nnunet_ext.demo import format_fragments, run_demo
 
 COMMAND = (sys.executable, "-m", "nnunet_ext.commands.demo")
@@ -64,3 +65,15 @@ def test_table_of_fragments():
     assert lines[3].split() == ["Left", "hip", "bone", "12", "2.5", "0.0000"]
     assert lines[-1].split()[-1] == "0.4950"
     assert len(lines) == 6
+
+
+@pytest.mark.slow
+def test_patients_to_train_on(tmp_path, monkeypatch, capsys):
+    assert demo.main(["--patients", "2", "-o", str(tmp_path / "set"), "--spacing", "3", "--seed", "4"]) == 0
+    for folder in ("images", "labels"):
+        assert sorted(path.name for path in (tmp_path / "set" / folder).iterdir()) == ["004.mha", "005.mha"]
+    monkeypatch.setenv("nnUNet_raw", str(tmp_path))
+    assert prepare_dataset.main(["pengwin2024", str(tmp_path / "set"), "-d", "7"]) == 0
+    assert len(list((tmp_path / "Dataset007_PENGWIN2024_ABBC" / "fragmentsTr").iterdir())) == 2
+    assert demo.main(["--patients", "0", "-o", str(tmp_path / "none")]) == 2
+    assert "has to be 1 or more (--patients)" in capsys.readouterr().err
