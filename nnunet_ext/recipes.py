@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from label_gen.errors import UsageError
+from nnunet_ext.package_data import list_tables, read_table
 
 __all__ = ["TASKS", "Layout", "Recipe", "list_recipes", "load_recipe", "parse_classes", "parse_patient"]
 
 TASKS = ("abbc", "anatomy", "semantic")
 """What a dataset can be made for: fragments as ABBC classes, whole bones of a scheme, any structures as they are."""
 
-_PACKAGE = Path(__file__).resolve().parent
 _KEYS = {"name", "description", "dataset_name", "reference", "licence", "scheme", "tasks", "channel", "patient"}
 _KEYS |= {"classes", "groups", "layouts", "cohorts", "default_cohort"}
 _COHORT_KEYS = {"description", "dataset_name", "channel", "classes"}
@@ -76,7 +75,7 @@ class Recipe:
 
 def list_recipes() -> tuple[str, ...]:
     """Return the names of the recipes that come with the project, sorted."""
-    return tuple(sorted(path.stem for path in _folder().glob("*.toml")))
+    return list_tables("recipes")
 
 
 def load_recipe(name: str | Path, *, cohort: str | None = None) -> Recipe:
@@ -92,25 +91,8 @@ def load_recipe(name: str | Path, *, cohort: str | None = None) -> Recipe:
     Raises:
         UsageError: There is no such recipe, file or cohort, it is no valid TOML, or an entry is missing or wrong.
     """
-    path = Path(name)
-    if path.suffix != ".toml":
-        known = list_recipes()
-        if str(name) not in known:
-            raise UsageError(
-                f"unknown recipe '{name}'; known are {', '.join(known) or 'none'}, or pass a file ending in .toml"
-            )
-        path = _folder() / f"{name}.toml"
-    try:
-        with path.open("rb") as stream:
-            table = tomllib.load(stream)
-    except OSError as error:
-        raise UsageError(
-            f"cannot read the recipe file '{name}': {error.strerror or error}; check the path, or use one of the known "
-            f"recipes: {', '.join(list_recipes())}"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"recipe file '{path.name}' is no valid TOML: {error}; mend that line") from error
-    return _Reader(path.name, table).recipe(cohort)
+    file, table = read_table(name, kind="recipes", noun="recipe", error=UsageError)
+    return _Reader(file, table).recipe(cohort)
 
 
 def parse_classes(words: Sequence[str]) -> dict[str, tuple[int, ...]]:
@@ -152,12 +134,6 @@ def parse_patient(pattern: str) -> tuple[str, ...]:
         UsageError: It is no such expression.
     """
     return _Reader("--patient", {"patient": [pattern]}).patient()
-
-
-def _folder() -> Path:
-    """Return the folder of the recipes: in the installed package, or in the checkout of an editable install."""
-    installed = _PACKAGE / "_datasets" / "recipes"
-    return installed if installed.is_dir() else _PACKAGE.parent / "datasets" / "recipes"
 
 
 class _Reader:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from label_gen.errors import UsageError
+from nnunet_ext.package_data import list_tables, read_table
 from postproc.class_rules import ClassRule
 
 __all__ = ["MatchedRules", "RuleSet", "list_rules", "load_rules", "match_rules"]
 
-_PACKAGE = Path(__file__).resolve().parent
 _KEYS = tuple(field.name for field in fields(ClassRule))
 
 
@@ -49,7 +48,7 @@ class MatchedRules:
 
 def list_rules() -> tuple[str, ...]:
     """Return the names of the rule files that come with the project, sorted."""
-    return tuple(sorted(path.stem for path in _folder().glob("*.toml")))
+    return list_tables("rules")
 
 
 def load_rules(name: str | Path) -> RuleSet:
@@ -64,25 +63,8 @@ def load_rules(name: str | Path) -> RuleSet:
     Raises:
         UsageError: There is no such file, it is no valid TOML, or an entry is missing or wrong.
     """
-    path = Path(name)
-    if path.suffix != ".toml":
-        known = list_rules()
-        if str(name) not in known:
-            raise UsageError(
-                f"unknown rules '{name}'; known are {', '.join(known) or 'none'}, or pass a file ending in .toml"
-            )
-        path = _folder() / f"{name}.toml"
-    try:
-        with path.open("rb") as stream:
-            table = tomllib.load(stream)
-    except OSError as error:
-        raise UsageError(
-            f"cannot read the rule file '{name}': {error.strerror or error}; check the path, or use one of the known "
-            f"rules: {', '.join(list_rules())}"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"rule file '{path.name}' is no valid TOML: {error}; mend that line") from error
-    return _build(path.name, table)
+    file, table = read_table(name, kind="rules", noun="rule", error=UsageError)
+    return _build(file, table)
 
 
 def match_rules(
@@ -148,12 +130,6 @@ def _find(name: str, numbers: Mapping[str, int]) -> str | None:
     names = [own for own, number in numbers.items() if number]
     same = [own for own in names if own == name] or [own for own in names if own.casefold() == name.casefold()]
     return same[0] if len(same) == 1 else None
-
-
-def _folder() -> Path:
-    """Return the folder of the rules: in the installed package, or in the checkout of an editable install."""
-    installed = _PACKAGE / "_datasets" / "rules"
-    return installed if installed.is_dir() else _PACKAGE.parent / "datasets" / "rules"
 
 
 def _build(file: str, table: Mapping[str, Any]) -> RuleSet:

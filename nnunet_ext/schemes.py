@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,16 +10,16 @@ from typing import Any
 from label_gen.classes import ABBC
 from label_gen.errors import SchemeError
 from label_gen.scheme import Bone, LabelScheme
+from nnunet_ext.package_data import list_tables, read_table
 
 __all__ = ["list_schemes", "load_scheme"]
 
 _WORDS = {"str": "text", "list": "list", "dict": "table"}
-_PACKAGE = Path(__file__).resolve().parent
 
 
 def list_schemes() -> tuple[str, ...]:
     """Return the names of the schemes that come with the project, sorted."""
-    return tuple(sorted(path.stem for path in _folder().glob("*.toml")))
+    return list_tables("schemes")
 
 
 def load_scheme(name: str | Path) -> LabelScheme:
@@ -35,31 +34,8 @@ def load_scheme(name: str | Path) -> LabelScheme:
     Raises:
         SchemeError: There is no such scheme or file, it is no valid TOML, or an entry is missing or wrong.
     """
-    path = Path(name)
-    if path.suffix != ".toml":
-        known = list_schemes()
-        if str(name) not in known:
-            raise SchemeError(
-                f"unknown scheme '{name}'; known are {', '.join(known) or 'none'}, or pass a file ending in .toml"
-            )
-        path = _folder() / f"{name}.toml"
-    try:
-        with path.open("rb") as stream:
-            table = tomllib.load(stream)
-    except OSError as error:
-        raise SchemeError(
-            f"cannot read the scheme file '{name}': {error.strerror or error}; check the path, or use one of the known "
-            f"schemes: {', '.join(list_schemes())}"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise SchemeError(f"scheme file '{path.name}' is no valid TOML: {error}; mend that line") from error
-    return _build(path.name, table)
-
-
-def _folder() -> Path:
-    """Return the folder of the schemes: in the installed package, or in the checkout of an editable install."""
-    installed = _PACKAGE / "_datasets" / "schemes"
-    return installed if installed.is_dir() else _PACKAGE.parent / "datasets" / "schemes"
+    file, table = read_table(name, kind="schemes", noun="scheme", error=SchemeError)
+    return _build(file, table)
 
 
 def _build(file: str, table: Mapping[str, Any]) -> LabelScheme:

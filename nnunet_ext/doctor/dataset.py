@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,8 @@ def check_splits(folder: Path, cases: set[str], dataset_json: Mapping[str, Any],
         check: What to call the finding.
     """
     path = folder / "splits_final.json"
+    if not path.is_file() and os.environ.get("nnUNet_preprocessed"):  # noqa: SIM112  # nnU-Net's spelling
+        path = Path(os.environ["nnUNet_preprocessed"], folder.name, path.name)  # noqa: SIM112
     if not path.is_file():
         if len(cases) < 5:
             return warning(check, f"no splits_final.json, and {len(cases)} cases are too few for nnU-Net's own folds",

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from label_gen.errors import UsageError
-from nnunet_ext import recipes
+from nnunet_ext import package_data, recipes
 from nnunet_ext.recipes import TASKS, list_recipes, load_recipe, parse_classes, parse_patient
 from nnunet_ext.schemes import load_scheme
 
@@ -58,8 +58,8 @@ def test_sources_have_a_readme(name):
 
 def test_recipes_of_an_installed_package_are_found(tmp_path, monkeypatch):
     shutil.copytree(Path(recipes.__file__).parents[1] / "datasets", tmp_path / "_datasets")
-    monkeypatch.setattr(recipes, "_PACKAGE", tmp_path)
-    assert recipes._folder() == tmp_path / "_datasets" / "recipes"
+    monkeypatch.setattr(package_data, "_PACKAGE", tmp_path)
+    assert package_data.data_folder("recipes") == tmp_path / "_datasets" / "recipes"
     assert list_recipes() == SHIPPED
 
 

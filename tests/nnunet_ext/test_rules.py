@@ -53,7 +53,7 @@ def test_own_file(tmp_path):
 
 
 def test_unknown_name_and_missing_file(tmp_path):
-    with pytest.raises(UsageError, match=r"unknown rules 'ekman'; known are ekman2025, or pass a file ending in .toml"):
+    with pytest.raises(UsageError, match=r"unknown rule 'ekman'; known are ekman2025, or pass a file ending in .toml"):
         load_rules("ekman")
     with pytest.raises(UsageError, match=r"cannot read the rule file '.*no\.toml': .*; check the path, or use one of"):
         load_rules(tmp_path / "no.toml")

@@ -1,13 +1,12 @@
 """Fragment scores beside nnU-Net's summary."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from label_gen import generate_abbc
-from nnunet_ext import schemes
+from nnunet_ext.package_data import data_folder
 from nnunet_ext.schemes import load_scheme
 from nnunet_ext.training.fragments import SUMMARY, score_fragments
 from nnunet_ext.volumes import Volume, read_labels, write_volume
@@ -77,7 +76,7 @@ def test_classes_in_another_order(folders):
 
 def test_scheme_of_ones_own(folders):
     validation, preprocessed = folders
-    text = (Path(schemes._folder()) / "pengwin2024.toml").read_text(encoding="utf-8")
+    text = (data_folder("schemes") / "pengwin2024.toml").read_text(encoding="utf-8")
     (preprocessed / "scheme.toml").write_text(text.replace('name = "pengwin2024"', 'name = "mine"'))
     score_fragments(validation, preprocessed, DESCRIPTION)
     assert json.loads((validation / SUMMARY).read_text())["settings"]["scheme"] == "mine"
