@@ -23,7 +23,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from label_gen.errors import DataError, UsageError, VolumeFileError
-from nnunet_ext.training.checkpoints import safe_load_checkpoint
+from nnunet_ext.training.checkpoints import root_reason, safe_load_checkpoint
 from nnunet_ext.triplanar.networks import (
     TriPlanarResEncUNet,
     TriPlanarUNet,
@@ -183,7 +183,7 @@ class TriPlanarPredictor(nnUNetPredictor):
                 try:
                     return self._sum_up(image.to(self.device), folds).to_logits(network.regions)
                 except RuntimeError as error:
-                    print(f"prediction on the device failed ({str(error).splitlines()[0]}); results go to the CPU now")
+                    print(f"prediction on the device failed ({root_reason(error)}); results go to the CPU now")
                 empty_cache(self.device)
             return self._sum_up(image.cpu(), folds).to_logits(network.regions)
 

@@ -19,7 +19,7 @@ BIN = Path(sys.executable).parent
 DATASET = "Dataset801_PENGWIN2024_ABBC"
 MODELS = {"3d_fullres": "ABBCPlansM", "triplanar": "TriPlanarPlans"}
 TRAINERS = {"3d_fullres": "nnUNetTrainerABBC_2epochs", "triplanar": "nnUNetTrainerTriPlanar_2epochs"}
-FIELD_OF_VIEW = (190.0, 142.0, 190.0)
+FIELD_OF_VIEW = (144.0, 118.0, 144.0)
 
 
 class Road:
@@ -65,8 +65,8 @@ def road(tmp_path_factory):
             write_volume(volume, source / folder / f"{number:03d}.mha")
     road.run("abbc-prepare-dataset pengwin2024 PENGWIN -d 801 --task abbc --test 004 --folds 3")
     small = "-base_features 4 -np 1 -npfp 1 --no_pbar"
-    road.run(f"abbc-plan-and-preprocess -d 801 -pl ABBCPlannerM -patch_size 64 48 64 -batch_size 2 {small}")
-    road.run(f"abbc-plan-and-preprocess -d 801 -pl TriPlanarPlanner -patch_size 64 -batch_size 4 {small}")
+    road.run(f"abbc-plan-and-preprocess -d 801 -pl ABBCPlannerM -patch_size 48 40 48 -batch_size 2 {small}")
+    road.run(f"abbc-plan-and-preprocess -d 801 -pl TriPlanarPlanner -patch_size 48 -batch_size 4 {small}")
     short = {"ABBC_ITERATIONS": "3", "ABBC_VAL_ITERATIONS": "1"}
     for configuration, plans in MODELS.items():
         road.run(

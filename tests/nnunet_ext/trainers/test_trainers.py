@@ -1,7 +1,5 @@
 """What each of our trainers changes about nnU-Net's, on plans without data."""
 
-import copy
-
 import pytest
 import torch
 from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
@@ -15,26 +13,11 @@ from nnunet_ext.trainers.triplanar import nnUNetTrainerTriPlanar
 from nnunet_ext.trainers.triplanar_ekman import nnUNetTrainerTriPlanarEkman
 from nnunet_ext.training.sides import MirrorSides
 from nnunet_ext.triplanar.loader import TakeSlice
-from tests.nnunet_ext.training.tiny import tiny_plans
+from tests.nnunet_ext.training.tiny import triplanar_plans
 
 ABBC_LABELS = {"background": 0, "core": 1, "border": 2, "boundary": 3}
 BONES = {"background": 0, "sacrum": 1, "left_hip": 2, "right_hip": 3}
 TRAINERS = [nnUNetTrainerABBC, nnUNetTrainerBones, nnUNetTrainerTriPlanar, nnUNetTrainerTriPlanarEkman]
-
-
-def plans_of(transpose_forward=(0, 1, 2), *, mirroring=True):
-    plans = {**tiny_plans(), "continue_training": False, "transpose_forward": list(transpose_forward)}
-    flat = plans["configurations"]["2d"]
-    triplanar = copy.deepcopy(flat) | {"patch_size": [16] * 3, "spacing": [1.0] * 3}
-    triplanar["triplanar"] = {"orientations": ["axial", "coronal", "sagittal"], "mirroring": mirroring}
-    triplanar["architecture"]["network_class_name"] = "nnunet_ext.triplanar.networks.TriPlanarUNet"
-    triplanar["architecture"]["arch_kwargs"] |= {"planes": [[0, 1, 2], [1, 2, 0], [2, 0, 1]], "regions": False}
-    solid = copy.deepcopy(flat) | {"patch_size": [16] * 3, "spacing": [1.0] * 3}
-    arguments = solid["architecture"]["arch_kwargs"]
-    arguments |= {"conv_op": "torch.nn.modules.conv.Conv3d", "kernel_sizes": [[3] * 3] * 3}
-    arguments |= {"strides": [[1] * 3, [2] * 3, [2] * 3], "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d"}
-    plans["configurations"] |= {"triplanar": triplanar, "3d_fullres": solid}
-    return plans
 
 
 @pytest.fixture
@@ -45,9 +28,10 @@ def make(tmp_path, monkeypatch):
     monkeypatch.setattr("nnunet_ext.trainers.base.check_training", lambda *args, **kwargs: None)
     monkeypatch.setattr("nnunetv2.training.nnUNetTrainer.nnUNetTrainer.infer_dataset_class", lambda folder: None)
 
-    def make(trainer, labels=ABBC_LABELS, configuration="3d_fullres", **options):
+    def make(trainer, labels=ABBC_LABELS, configuration="3d_fullres", transpose_forward=(0, 1, 2), mirroring=True):
         description = {"channel_names": {"0": "CT"}, "labels": labels, "numTraining": 2, "file_ending": ".mha"}
-        return trainer(plans_of(**options), configuration, 0, description, torch.device("cpu"))
+        plans = {**triplanar_plans(mirroring=mirroring), "transpose_forward": list(transpose_forward)}
+        return trainer(plans, configuration, 0, description, torch.device("cpu"))
 
     return make
 

@@ -17,6 +17,7 @@ from nnunet_ext.augmentation.table import EkmanTable
 from nnunet_ext.augmentation.white_noise import WhiteNoise
 from nnunet_ext.trainers.triplanar_ekman import DropScheduler, clip_each_gradient, nnUNetTrainerTriPlanarEkman
 from nnunet_ext.triplanar.loader import TakeSlice
+from tests.nnunet_ext.training.tiny import triplanar_plans
 
 DATASET = "Dataset993_Ekman"
 PATCH = 16
@@ -29,54 +30,12 @@ DESCRIPTION = {
 
 
 def make_plans(*, mirroring=True, mask=False):
-    arguments = {
-        "n_stages": 3,
-        "features_per_stage": [4, 8, 8],
-        "conv_op": "torch.nn.modules.conv.Conv2d",
-        "kernel_sizes": [[3, 3]] * 3,
-        "strides": [[1, 1], [2, 2], [2, 2]],
-        "n_conv_per_stage": [1, 1, 1],
-        "n_conv_per_stage_decoder": [1, 1],
-        "conv_bias": True,
-        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm2d",
-        "norm_op_kwargs": {"eps": 1e-05, "affine": True},
-        "dropout_op": None,
-        "dropout_op_kwargs": None,
-        "nonlin": "torch.nn.LeakyReLU",
-        "nonlin_kwargs": {"inplace": True},
-        "planes": [[0, 1, 2], [1, 2, 0], [2, 0, 1]],
-        "regions": False,
-    }
-    configuration = {
-        "data_identifier": "TriPlanarPlans_triplanar",
-        "preprocessor_name": "DefaultPreprocessor",
-        "batch_size": 4,
-        "patch_size": [PATCH] * 3,
-        "median_image_size_in_voxels": [24.0] * 3,
-        "spacing": [1.0] * 3,
-        "normalization_schemes": ["CTNormalization"],
-        "use_mask_for_norm": [mask],
-        "architecture": {
-            "network_class_name": "nnunet_ext.triplanar.networks.TriPlanarUNet",
-            "arch_kwargs": arguments,
-            "_kw_requires_import": ["conv_op", "norm_op", "dropout_op", "nonlin"],
-        },
-        "batch_dice": True,
-        "triplanar": {"orientations": ["axial", "coronal", "sagittal"], "mirroring": mirroring},
-    }
+    plans = {**triplanar_plans(mirroring=mirroring), "dataset_name": DATASET}
+    plans["configurations"]["triplanar"] |= {"batch_size": 4, "use_mask_for_norm": [mask]}
     intensities = {"max": 2000.0, "mean": 300.0, "median": 300.0, "min": -900.0, "std": 250.0}
     intensities |= {"percentile_00_5": -100.0, "percentile_99_5": 1400.0}
-    return {
-        "dataset_name": DATASET,
-        "plans_name": "TriPlanarPlans",
-        "transpose_forward": [0, 1, 2],
-        "transpose_backward": [0, 1, 2],
-        "label_manager": "LabelManager",
-        "image_reader_writer": "SimpleITKIO",
-        "foreground_intensity_properties_per_channel": {"0": intensities},
-        "configurations": {"triplanar": configuration},
-        "continue_training": False,
-    }
+    plans["foreground_intensity_properties_per_channel"] = {"0": intensities}
+    return plans
 
 
 @pytest.fixture

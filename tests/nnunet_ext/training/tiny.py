@@ -1,5 +1,6 @@
 """A tiny dataset, planned and preprocessed by nnU-Net's own functions in a few seconds, for tests of training."""
 
+import copy
 import json
 import os
 import subprocess
@@ -100,6 +101,22 @@ def tiny_plans():
         "foreground_intensity_properties_per_channel": {"0": intensities},
         "configurations": {"2d": configuration},
     }
+
+
+def triplanar_plans(*, mirroring=True):
+    """Return `tiny_plans` with the configurations `triplanar` and `3d_fullres` beside `2d`, as a trainer gets them."""
+    plans = {**tiny_plans(), "plans_name": "TriPlanarPlans", "continue_training": False}
+    cubic = {"patch_size": [16] * 3, "spacing": [1.0] * 3, "median_image_size_in_voxels": [32.0] * 3}
+    triplanar, solid = (copy.deepcopy(plans["configurations"]["2d"]) | cubic for _ in range(2))
+    triplanar["triplanar"] = {"orientations": ["axial", "coronal", "sagittal"], "mirroring": mirroring}
+    triplanar["architecture"]["network_class_name"] = "nnunet_ext.triplanar.networks.TriPlanarUNet"
+    triplanar["architecture"]["arch_kwargs"] |= {"planes": [[0, 1, 2], [1, 2, 0], [2, 0, 1]], "regions": False}
+    triplanar["data_identifier"] = "TriPlanarPlans_triplanar"
+    arguments = solid["architecture"]["arch_kwargs"]
+    arguments |= {"conv_op": "torch.nn.modules.conv.Conv3d", "kernel_sizes": [[3] * 3] * 3}
+    arguments |= {"strides": [[1] * 3, [2] * 3, [2] * 3], "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d"}
+    plans["configurations"] |= {"triplanar": triplanar, "3d_fullres": solid}
+    return plans
 
 
 def tiny_description(cases=4):
