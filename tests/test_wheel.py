@@ -87,11 +87,16 @@ def test_installed_names(fresh):
 LOOK = """
 import importlib.metadata, json, sys
 import label_gen, nnunet_ext, postproc
+from nnunet_ext.environment import trainer_folder
+from nnunet_ext.recipes import list_recipes
+from nnunet_ext.rules import list_rules
 from nnunet_ext.schemes import list_schemes, load_scheme
 print(json.dumps({
     "files": [module.__file__ for module in (label_gen, nnunet_ext, postproc)],
     "path": sys.path,
     "schemes": {name: load_scheme(name).last_id for name in list_schemes()},
+    "recipes": list_recipes(), "rules": list_rules(),
+    "trainers": str(trainer_folder()),
     "versions": [nnunet_ext.__version__, importlib.metadata.version("nnunet-abbc")],
 }))
 """
@@ -102,6 +107,10 @@ def test_packages_are_those_of_the_wheel(fresh, tmp_path):
     assert all(Path(file).is_relative_to(fresh.parents[1]) for file in seen["files"])
     assert str(ROOT) not in seen["path"]
     assert seen["schemes"] == {"free": 65535, "pengwin2024": 30, "pengwin2026": 200}
+    assert {"pengwin2024", "pengwin2026", "folder"} <= set(seen["recipes"])
+    assert seen["rules"] == ["ekman2025"]
+    assert (Path(seen["trainers"]) / "abbc_trainers.py").is_relative_to(fresh.parents[1])
+    assert (Path(seen["trainers"]) / "abbc_trainers.py").is_file()
     assert seen["versions"] == [PROJECT["version"]] * 2
 
 
