@@ -38,7 +38,8 @@ BEST = "checkpoint_best.pth"
 FILE_NAMES = (FINAL, LATEST, PREVIOUS, BEST)
 """The files of a fold in the order to try them."""
 
-_KEYS = ("network_weights", "optimizer_state", "grad_scaler_state", "logging", "current_epoch", "init_args")
+_TO_PREDICT = ("network_weights", "init_args", "trainer_name")
+_TO_TRAIN = ("network_weights", "optimizer_state", "grad_scaler_state", "logging", "current_epoch", "init_args")
 
 
 def stamp(trainer: str) -> dict[str, Any]:
@@ -50,11 +51,13 @@ def stamp(trainer: str) -> dict[str, Any]:
     return {"trainer": trainer, "checkpoint_version": CHECKPOINT_VERSION, "package_version": __version__}
 
 
-def safe_load_checkpoint(path: str | Path) -> dict[str, Any]:
+def safe_load_checkpoint(path: str | Path, *, to_train: bool = True) -> dict[str, Any]:
     """Read a checkpoint of ours or of a stock nnU-Net 2.8 trainer without running code that it may hold.
 
     Args:
         path: The file.
+        to_train: It has to hold all that a training goes on from; otherwise what a prediction needs is enough, as in
+            published models without the state of the optimizer.
 
     Returns:
         The checkpoint, tensors on the CPU.
@@ -77,11 +80,11 @@ def safe_load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise VolumeFileError(f"cannot read '{path}': {error.strerror or error}") from error
     except Exception as error:  # whatever the unpickler stumbles over
         raise VolumeFileError(f"'{path}' is damaged or no checkpoint: {root_reason(error)}") from error
-    _check_content(checkpoint, path)
+    _check_content(checkpoint, path, _TO_TRAIN if to_train else _TO_PREDICT)
     return dict(checkpoint)
 
 
-def _check_content(checkpoint: Any, path: Path) -> None:
+def _check_content(checkpoint: Any, path: Path, keys: Sequence[str]) -> None:
     if not isinstance(checkpoint, Mapping):
         raise VolumeFileError(f"'{path}' is no checkpoint: it holds a {type(checkpoint).__name__}, not a dictionary")
     ours = checkpoint.get("abbc")
@@ -92,7 +95,7 @@ def _check_content(checkpoint: Any, path: Path) -> None:
             f"this is nnunet-abbc {__version__}, which reads versions up to {CHECKPOINT_VERSION}: "
             "update it (pip install --upgrade nnunet-abbc)"
         )
-    missing = [key for key in _KEYS if key not in checkpoint]
+    missing = [key for key in keys if key not in checkpoint]
     if missing:
         raise VolumeFileError(f"'{path}' is damaged or no checkpoint of nnU-Net: it lacks {', '.join(missing)}")
 

@@ -93,7 +93,9 @@ class TriPlanarPredictor(nnUNetPredictor):
         folds: Sequence[int | str] = [use_folds] if isinstance(use_folds, str) else use_folds or ()
         if use_folds is None:
             folds = [fold for fold in available_folds(folder, checkpoint_name) if fold != "all"]
-        checkpoints = [safe_load_checkpoint(path) for path in _checkpoints(folder, folds, checkpoint_name)]
+        checkpoints = [
+            safe_load_checkpoint(path, to_train=False) for path in _checkpoints(folder, folds, checkpoint_name)
+        ]
         first, parameters = checkpoints[0], [checkpoint["network_weights"] for checkpoint in checkpoints]
         plans_manager = PlansManager(plans)
         name = first["init_args"]["configuration"]

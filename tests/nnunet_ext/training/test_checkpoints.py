@@ -699,3 +699,12 @@ def test_kill_before_the_first_latest_of_a_new_training_does_not_revive_the_old_
     again = new_trainer(resume=True)
     again.load_checkpoint(str(folder_of(first) / FINAL))
     assert again.current_epoch == 1
+
+
+def test_published_models_need_no_state_of_the_optimizer(tmp_path):
+    path = tmp_path / "checkpoint_final.pth"
+    content = {"network_weights": {"w": torch.ones(2)}, "init_args": {"configuration": "2d"}, "trainer_name": "x"}
+    torch.save(content, path)
+    assert torch.equal(safe_load_checkpoint(path, to_train=False)["network_weights"]["w"], torch.ones(2))
+    with pytest.raises(VolumeFileError, match="it lacks optimizer_state"):
+        safe_load_checkpoint(path)
