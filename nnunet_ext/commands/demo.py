@@ -26,7 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = make_parser(PROG, "Make a virtual patient with a fractured pelvis and run the commands on it.")
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for everything the demo writes")
     parser.add_argument(
-        "--seed", type=int, default=DEFAULT_SEED, metavar="N", help="another number, another patient (the first of N)"
+        "--seed", type=int, metavar="N", help=f"another number, another patient ({DEFAULT_SEED}; of many the first: 1)"
     )
     parser.add_argument("--spacing", type=float, default=1.0, metavar="MM", help="edge of the voxels")
     parser.add_argument(
@@ -45,16 +45,15 @@ def main(argv: Sequence[str] | None = None) -> int:
                 write_patients(
                     options.output,
                     options.patients,
-                    first_seed=options.seed,
+                    first_seed=1 if options.seed is None else options.seed,
                     spacing_mm=options.spacing,
                     overwrite=options.overwrite,
                     on_result=lambda result: report_case(PROG, result, options.verbose),
                     progress=True,
                 ),
             )
-        demo = run_demo(
-            options.output, seed=options.seed, spacing_mm=options.spacing, overwrite=options.overwrite, say=say
-        )
+        seed = DEFAULT_SEED if options.seed is None else options.seed
+        demo = run_demo(options.output, seed=seed, spacing_mm=options.spacing, overwrite=options.overwrite, say=say)
         return demo.status
 
     return run_command(PROG, options.verbose, work)
