@@ -176,7 +176,7 @@ def test_a_bad_case_does_not_stop_the_others(call, predict, save, clean, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--rules", "no"), "unknown rules 'no'; known are ekman2025, or pass a file ending in .toml"),
+        (("--rules", "no"), "unknown rule 'no'; known are ekman2025, or pass a file ending in .toml"),
         (("--rules", "no.toml"), "cannot read the rule file 'no.toml'"),
         (("--classes", "skeletal"), "'skeletal' is no pair; write NAME=VALUE"),
         (("--classes", "skeletal=bone"), "the data set has no class 'bone' for rule 'skeletal'; it has trachea, paren"),
@@ -188,7 +188,7 @@ def test_a_bad_case_does_not_stop_the_others(call, predict, save, clean, tmp_pat
         (("--labels", "bone=1"), "none of the rules 'ekman2025' (skeletal, orbita, eyes,"),
         (("--labels", "trachea=1"), "demands contact with 'parenchyma', which the data set has not (it has trachea)"),
         (("--labels", "orbita=1", "eyes=1"), "class 1 has two rules, 'orbita' and 'eyes'; leave one out"),
-        (("--workers", "-1"), "the number of workers is -1; give 0 or more (--workers)"),
+        (("--workers", "-1"), "'-1' is no whole number from 0 upward"),
     ],
 )
 def test_wrong_usage(call, predict, clean, tmp_path, arguments, message):
