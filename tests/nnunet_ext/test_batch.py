@@ -152,6 +152,7 @@ def test_workers_end_with_the_batch(tmp_path, work, environment, how):
     script.write_text(RUN)
     command = [sys.executable, str(script), str(tmp_path / "code"), str(out)]
     options = {"stderr": subprocess.PIPE, "text": True, "start_new_session": True, "env": environment}
+    options["preexec_fn"] = heed_interrupts
     with subprocess.Popen(command, **options) as process:
         wait_for(lambda: (out / "asleep").exists() and (out / "c").exists())
         process.send_signal(how)
@@ -163,6 +164,11 @@ def test_workers_end_with_the_batch(tmp_path, work, environment, how):
     left = [name for name in os.listdir(out) if name.startswith(".")]
     assert len(left) == (how == signal.SIGKILL)
     assert not (out / "b").exists()
+
+
+def heed_interrupts():
+    """Undo what a shell does to jobs in the background: they, and all processes they start, ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_for(condition):
