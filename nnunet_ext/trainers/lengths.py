@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any
 
 from nnunet_ext.trainers.abbc import nnUNetTrainerABBC
@@ -22,11 +23,12 @@ _NAME = re.compile(r"(\w+)_([1-9]\d*)epochs?")
 def __getattr__(name: str) -> Any:
     """Return the trainer of that name, made when it is asked for first."""
     found = _NAME.fullmatch(name)
-    base = _TRAINERS.get(found[1]) if found else None
-    if found is None or base is None:
+    if found is None or found[1] not in _TRAINERS:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    epochs = int(found[2])
-    namespace = {"__module__": __name__, "__doc__": f"`{base.__name__}` for {epochs} epochs.", "epochs_in_name": epochs}
-    trainer = type(name, (base,), namespace)
-    globals()[name] = trainer  # so that the class is one and can be pickled by name
-    return trainer
+    return _make_trainer(name, found[1], int(found[2]))
+
+
+@cache  # the same class each time, so that it can be pickled by name
+def _make_trainer(name: str, base: str, epochs: int) -> type:
+    namespace = {"__module__": __name__, "__doc__": f"`{base}` for {epochs} epochs.", "epochs_in_name": epochs}
+    return type(name, (_TRAINERS[base],), namespace)
