@@ -1,6 +1,6 @@
 """How Dice grows with the number of training cases: tri-planar, stock 2d and stock 3d_fullres, for equal time.
 
-    python -m tests.benchmarks.data_efficiency [--minutes 6] [--cases 3 5 10 20] [--folder DIR]
+    python -m tests.benchmarks.data_efficiency [--minutes 5] [--cases 3 5 10 20] [--folder DIR]
 
 The seed's data-efficiency study (Ekman 2025, Table 6) scaled to a machine without a GPU: virtual patients at 2 mm with
 ABBC classes, small networks (8 features in the first stage), one thread and the same processor time of training for
@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ MODES = {"triplanar": "TimedTriPlanar", "2d": "TimedStock", "3d_fullres": "Timed
 NAME = "Dataset700_VirtualPelvis"
 PLANS = "StudyPlans"
 TEST_CASES = 4
-EPOCH_BATCH = {"2d": 8, "triplanar": 8, "3d_fullres": 2}
+BATCH = {"2d": 8, "triplanar": 8, "3d_fullres": 2}
 PATCH_3D = (64, 64, 64)
 
 
@@ -80,7 +81,7 @@ def plan(folder):
     plans = json.loads((file.parent / "TriPlanarPlans.json").read_text())
     plans["configurations"]["3d_fullres"] = small["configurations"]["3d_fullres"]
     plans["plans_name"] = PLANS
-    for mode, size in EPOCH_BATCH.items():
+    for mode, size in BATCH.items():
         plans["configurations"][mode]["batch_size"] = size
         plans["configurations"][mode]["data_identifier"] = f"{PLANS}_{mode}"
     file.write_text(json.dumps(plans))
@@ -126,10 +127,10 @@ def figures(folder, mode, fold):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cases", type=int, nargs="+", default=[3, 5, 10, 20])
-    parser.add_argument("--minutes", type=float, default=6.0, help="processor time of each training")
+    parser.add_argument("--minutes", type=float, default=5.0, help="processor time of each training")
     parser.add_argument("--spacing", type=float, default=2.0, help="edge of the voxels, mm")
     parser.add_argument("--folder", type=Path, default=Path("data_efficiency"))
-    parser.add_argument("--jobs", type=int, default=1, help="trainings at the same time, one thread each")
+    parser.add_argument("--jobs", type=int, default=2, help="trainings at the same time, one thread each")
     parser.add_argument("--train", nargs=2, metavar=("MODE", "FOLD"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     folder = options.folder.absolute()
@@ -159,8 +160,13 @@ def main():
             command += ["--minutes", str(options.minutes), "--folder", str(folder)]
             log = (folder / f"{mode}_{fold}.log").open("w")
             running.append((mode, fold, subprocess.Popen(command, stdout=log, stderr=log)))
-        mode, fold, process = running.pop(0)
-        if process.wait() != 0:
+        ended = [entry for entry in running if entry[2].poll() is not None]
+        if not ended:
+            time.sleep(1)
+            continue
+        mode, fold, process = ended[0]
+        running.remove(ended[0])
+        if process.returncode != 0:
             raise SystemExit(f"training {mode}, fold {fold} failed: see {folder.name}/{mode}_{fold}.log")
         print(f"{mode}, {options.cases[fold]} cases: done", file=sys.stderr, flush=True)
     print(f"| training cases | mode | steps | bone Dice | boundary | core | border |\n|{'---|' * 7}")
