@@ -64,3 +64,12 @@ def test_comparisons_tell_what_differs(tmp_path):
     found = compare_fragments(tmp_path, "first", "second")
     assert (found["first"], found["second"], found["min_iou"]) == (2, 2, 0.75)
     assert found["mean_iou"] == pytest.approx(0.875)
+
+
+@pytest.mark.slow
+def test_loading_is_measured():
+    command = [sys.executable, "-m", "tests.benchmarks.loading", "--size", "96", "--edge", "48", "--repeats", "8"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
+    rows = [line.split()[-4:] for line in done.stdout.splitlines() if line.startswith("patch ")]
+    assert len(rows) == 2
+    assert all(float(figure) > 0 for row in rows for figure in row)
