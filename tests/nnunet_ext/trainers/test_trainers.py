@@ -1,8 +1,11 @@
 """What each of our trainers changes about nnU-Net's, on plans without data."""
 
+import pickle
+
 import pytest
 import torch
 from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 
 from label_gen.errors import SchemeError, UsageError
 from nnunet_ext.ext_trainers import abbc_trainers
@@ -14,6 +17,7 @@ from nnunet_ext.trainers.triplanar_ekman import nnUNetTrainerTriPlanarEkman
 from nnunet_ext.training.sides import MirrorSides
 from nnunet_ext.triplanar.loader import TakeSlice
 from tests.nnunet_ext.training.tiny import triplanar_plans
+from tests.nnunet_ext.triplanar.test_slab_loader import Cases
 
 ABBC_LABELS = {"background": 0, "core": 1, "border": 2, "boundary": 3}
 BONES = {"background": 0, "sacrum": 1, "left_hip": 2, "right_hip": 3}
@@ -133,3 +137,30 @@ def test_length_in_the_name(trainer):
     for wrong in ("0epochs", "epochs", "-1epochs", "5days"):
         assert not hasattr(abbc_trainers, f"{trainer.__name__}_{wrong}")
     assert not hasattr(abbc_trainers, "nnUNetTrainer_250epochs")
+
+
+@pytest.mark.parametrize(
+    ("trainer", "labels", "configuration"),
+    [
+        (nnUNetTrainerABBC, ABBC_LABELS, "3d_fullres"),
+        (nnUNetTrainerABBC, ABBC_LABELS, "triplanar"),
+        (nnUNetTrainerBones, BONES, "3d_fullres"),
+        (nnUNetTrainerTriPlanarEkman, ABBC_LABELS, "triplanar"),
+    ],
+)
+@pytest.mark.parametrize("workers", [0, 1])
+def test_loaders_work_in_spawned_processes(make, monkeypatch, trainer, labels, configuration, workers):
+    made = make(trainer, labels, configuration)
+    made.batch_size = 2
+    rotation, dummy, edge, axes = made.configure_rotation_dummyDA_mirroring_and_inital_patch_size()
+    augment = made.get_training_transforms(made.training_patch(), rotation, None, axes, dummy)
+    transforms = ComposeTransforms([*made.first_transforms(training=True), augment])
+    # What a spawned worker gets is the pickled loader; what a forked one gets, its memory.
+    loader = made.make_loader(Cases(), edge, transforms)
+    loader = pickle.loads(pickle.dumps(loader)) if workers == 0 else loader
+    batches = made._start(loader, workers, 1)
+    batch = next(batches)
+    assert batch["data"].shape == (2, 1, *made.training_patch())
+    assert batch["target"].shape == batch["data"].shape
+    if workers:
+        batches._finish()
