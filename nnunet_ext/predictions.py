@@ -10,9 +10,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from label_gen.errors import DataError, GridError, SchemeError, UsageError, VolumeFileError
-from nnunet_ext.cases import PROBABILITIES_SUFFIX, VOLUME_SUFFIXES, split_suffix
+from nnunet_ext.cases import PROBABILITIES_SUFFIX, split_suffix
 from nnunet_ext.grids import Grid
-from nnunet_ext.probabilities import load_probabilities
+from nnunet_ext.probabilities import load_probabilities, segmentation_beside
 from nnunet_ext.volumes import read_grid, read_labels
 
 __all__ = ["DatasetClasses", "Prediction", "are_probabilities", "find_classes", "read_prediction"]
@@ -127,11 +127,11 @@ def read_prediction(path: Path, classes: DatasetClasses) -> Prediction:
             f"'{path}' holds {array.dtype} values of shape {array.shape}; floating-point probabilities of shape "
             f"({expected}, z, y, x) are expected, one map per class of dataset.json"
         )
-    stem = split_suffix(path.name)[0]
-    beside = next((file for suffix in VOLUME_SUFFIXES if (file := path.with_name(stem + suffix)).is_file()), None)
+    beside = segmentation_beside(path)
     if beside is None:
         raise DataError(
-            f"'{path}' has no geometry: put the segmentation that nnU-Net wrote with it beside it ('{stem}.nii.gz')"
+            f"'{path}' has no geometry: put the segmentation that nnU-Net wrote with it beside it "
+            f"('{split_suffix(path.name)[0]}.nii.gz')"
         )
     grid = read_grid(beside)
     if array.shape[1:] != grid.shape:

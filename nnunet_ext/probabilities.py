@@ -19,7 +19,7 @@ from nnunet_ext.cases import PROBABILITIES_SUFFIX, VOLUME_SUFFIXES, split_suffix
 from nnunet_ext.grids import Grid
 from nnunet_ext.volumes import read_grid, read_labels
 
-__all__ = ["AbbcMap", "class_order", "load_probabilities", "read_abbc"]
+__all__ = ["AbbcMap", "class_order", "load_probabilities", "read_abbc", "segmentation_beside"]
 
 _KEYS = ("probabilities", "softmax")
 _SLACK = 1e-3
@@ -195,15 +195,22 @@ def _check(path: Path, array: NDArray[Any]) -> None:
             )
 
 
-def _find_grid(path: Path, anatomy: Grid | None) -> Grid:
+def segmentation_beside(path: Path) -> Path | None:
+    """Return the volume that nnU-Net wrote with an `.npz`, which gives its geometry; None if there is none.
+
+    Args:
+        path: The `.npz`.
+    """
     stem = split_suffix(path.name)[0]
-    for suffix in VOLUME_SUFFIXES:
-        beside = path.with_name(stem + suffix)
-        if beside.is_file():
-            return read_grid(beside)
+    return next((file for suffix in VOLUME_SUFFIXES if (file := path.with_name(stem + suffix)).is_file()), None)
+
+
+def _find_grid(path: Path, anatomy: Grid | None) -> Grid:
+    if (beside := segmentation_beside(path)) is not None:
+        return read_grid(beside)
     if anatomy is not None:
         return anatomy
     raise DataError(
-        f"'{path}' has no geometry: put the segmentation that nnU-Net wrote with it beside it ('{stem}.nii.gz'), or "
-        "pass the anatomy volume of the case (-a)"
+        f"'{path}' has no geometry: put the segmentation that nnU-Net wrote with it beside it "
+        f"('{split_suffix(path.name)[0]}.nii.gz'), or pass the anatomy volume of the case (-a)"
     )

@@ -26,6 +26,8 @@ class _SettablePlanner:
     """Applies `PlanSettings` to the configurations that nnU-Net's planner makes; the first base of our planners."""
 
     UNet_base_num_features: int
+    plans_identifier: str
+    overwrite_target_spacing: Any
     default_plans_name: str
     patch_2d: tuple[int, int] | None = None
 
@@ -57,6 +59,11 @@ class _SettablePlanner:
             plan["batch_size"] = self.settings.batch_size
         return plan
 
+    def generate_data_identifier(self, configuration_name: str) -> str:
+        """Name the folder of preprocessed data: that of nnU-Net's own plans where these do not differ in spacing."""
+        shared = configuration_name in ("2d", "3d_fullres") and self.overwrite_target_spacing is None
+        return f"{'nnUNetPlans' if shared else self.plans_identifier}_{configuration_name}"
+
 
 def _times(shape: Any) -> str:
     return "x".join(str(int(length)) for length in shape)
@@ -69,10 +76,6 @@ class _ABBCPlanner(_SettablePlanner):
     chosen here.
     """
 
-    plans_identifier: str
-    dataset_name: str
-    overwrite_target_spacing: Any
-
     def plan_experiment(self) -> dict[str, Any]:
         """Plan as nnU-Net does."""
         plans: dict[str, Any] = super().plan_experiment()  # type: ignore[misc]
@@ -81,15 +84,6 @@ class _ABBCPlanner(_SettablePlanner):
                 configuration["batch_dice"] = True
         self.save_plans(plans)  # type: ignore[attr-defined]
         return plans
-
-    def generate_data_identifier(self, configuration_name: str) -> str:
-        """Name the folder of preprocessed data, for data at a spacing of its own after these plans."""
-        return _data_identifier(self, configuration_name)
-
-
-def _data_identifier(planner: Any, configuration_name: str) -> str:
-    shared = configuration_name in ("2d", "3d_fullres") and planner.overwrite_target_spacing is None
-    return f"{'nnUNetPlans' if shared else planner.plans_identifier}_{configuration_name}"
 
 
 class ABBCPlannerM(_ABBCPlanner, nnUNetPlannerResEncM):
@@ -122,10 +116,6 @@ class TriPlanarPlanner(_SettablePlanner, ExperimentPlanner):
         self.triplanar_settings = settings or PlanSettings()
         common = PlanSettings(base_features=self.triplanar_settings.base_features)
         super().__init__(*args, settings=common, **kwargs)
-
-    def generate_data_identifier(self, configuration_name: str) -> str:
-        """Name the folder of preprocessed data; `2d` and `3d_fullres` are nnU-Net's own and share theirs."""
-        return _data_identifier(self, configuration_name)
 
     def plan_experiment(self) -> dict[str, Any]:
         """Plan as nnU-Net does, and add the configuration `triplanar`."""
