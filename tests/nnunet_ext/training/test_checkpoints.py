@@ -6,6 +6,7 @@ import resource
 import signal
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
@@ -193,27 +194,27 @@ def test_checkpoint_of_a_training_begun_later_is_preferred(tmp_path):
     assert find_intact(fallbacks(tmp_path / FINAL), warn=said.append, newest_run=True)[0].name == FINAL
 
 
-@pytest.fixture
-def small_files():
-    """Let no file grow beyond a size, as on a full disk."""
+@contextmanager
+def files_of_at_most(size):
+    """Let no file grow beyond a size, as on a full disk.
+
+    Not for a whole test: what pytest prints may go to a longer file.
+    """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
-    def limit(size):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
 
-    yield limit
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
-
-
-def test_full_disk_leaves_the_old_checkpoints(tmp_path, small_files):
+def test_full_disk_leaves_the_old_checkpoints(tmp_path):
     for epoch in (1, 2):
         save_checkpoint_file(content(epoch), tmp_path / LATEST)
-    small_files(5000)
-    with pytest.raises(
-        VolumeFileError, match=r"cannot save '.*checkpoint_latest.pth': File too large; \d+ MB are free"
-    ):
+    complaint = r"cannot save '.*checkpoint_latest.pth': File too large; \d+ MB are free"
+    with pytest.raises(VolumeFileError, match=complaint), files_of_at_most(5000):
         save_checkpoint_file(content(3), tmp_path / LATEST)
     assert safe_load_checkpoint(tmp_path / LATEST)["current_epoch"] == 2
     assert safe_load_checkpoint(tmp_path / PREVIOUS)["current_epoch"] == 1
@@ -584,15 +585,16 @@ def test_checkpoint_of_another_optimizer_is_an_error(new_trainer):
         other.load_checkpoint(str(folder_of(trainer) / BEST))
 
 
-def test_full_disk_does_not_stop_the_training_but_its_end(new_trainer, small_files, capfd):
+def test_full_disk_does_not_stop_the_training_but_its_end(new_trainer, capfd):
     trainer = new_trainer(settings=TrainingSettings(checkpoint_minutes=0))
     run_epochs(trainer, 2, dice=0.9)
-    small_files(20_000)
-    run_epochs(trainer, 1, dice=0.1)
+    with files_of_at_most(20_000):
+        run_epochs(trainer, 1, dice=0.1)
     assert "cannot save" in capfd.readouterr().err
     assert "File too large" in log_of(trainer)
     assert safe_load_checkpoint(folder_of(trainer) / LATEST)["current_epoch"] == 2
-    with pytest.raises(VolumeFileError, match=r"checkpoint_final.pth': File too large.*make space.*--c"):
+    complaint = r"checkpoint_final.pth': File too large.*make space.*--c"
+    with pytest.raises(VolumeFileError, match=complaint), files_of_at_most(20_000):
         trainer.on_train_end()
     assert safe_load_checkpoint(folder_of(trainer) / LATEST)["current_epoch"] == 2
 
