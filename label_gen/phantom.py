@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from label_gen._drawing import draw_body, draw_broken_bone, join_specks
 from label_gen._fractures import break_bone
+from label_gen._numbering import number_fragments
 from label_gen._pelvis import draw_lumbar_spine, draw_pelvis
 from label_gen._phantom_ct import render_ct
 from label_gen._sampling import SampleGrid
@@ -112,7 +113,8 @@ def make_phantom(
         box = draw_broken_bone(bone, first, grid, owner, depth)
         join_specks(owner[box], owned[name])
         first = owned[name].stop
-    labels, anatomy = _number(owner, owned, scheme)
+    to_label, to_anatomy = number_fragments(np.bincount(owner.ravel(), minlength=256), owned, scheme, BONE_NAMES)
+    labels, anatomy = to_label[owner], to_anatomy[owner]
     ct = None
     if depth is not None:
         depth[owner == 0] = 0.0
@@ -150,30 +152,3 @@ def _draw_counts(rng: np.random.Generator, wanted: Mapping[str, int]) -> dict[st
         n_pelvis = sum(count for name, count in counts.items() if "femur" not in name)
         if n_pelvis >= TOTAL[0] and sum(counts.values()) <= TOTAL[-1]:
             return counts | dict(wanted)
-
-
-def _number(
-    owner: NDArray[np.uint8], owned: Mapping[str, range], scheme: LabelScheme
-) -> tuple[NDArray[np.unsignedinteger[Any]], NDArray[np.uint8]]:
-    """Number fragments by size in the bands of a scheme, and bones as its anatomy table says."""
-    sizes = np.bincount(owner.ravel(), minlength=256)
-    knows_none = not any(part in BONE_NAMES for bone in scheme.bones for part in bone.parts)
-    to_label: NDArray[np.unsignedinteger[Any]] = np.zeros(256, np.uint16 if scheme.last_id > 255 else np.uint8)
-    to_anatomy = np.zeros(256, np.uint8)
-    for index, bone in enumerate(scheme.bones):
-        takes_all = knows_none and index == 0
-        names = [name for name in owned if takes_all or name in bone.parts]
-        numbers = [number for name in names for number in owned[name] if sizes[number]]
-        numbers.sort(key=lambda number: (-sizes[number], number))
-        if len(numbers) > bone.capacity:
-            raise UsageError(
-                f"bone '{bone.name}' of scheme '{scheme.name}' holds {bone.capacity} fragments and the phantom has "
-                f"{len(numbers)}; ask for fewer fragments, or take a scheme with a longer band"
-            )
-        to_label[numbers] = range(bone.first_id, bone.first_id + len(numbers))
-        if takes_all:
-            to_anatomy[numbers] = scheme.anatomy[bone.parts[0]]
-    for name, numbers_of_bone in owned.items():
-        if not knows_none and name in scheme.anatomy:
-            to_anatomy[list(numbers_of_bone)] = scheme.anatomy[name]
-    return to_label[owner], to_anatomy[owner]

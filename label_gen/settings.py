@@ -48,3 +48,22 @@ class GenerationSettings:
                 raise UsageError(f"{item.name} must be positive. Got: {value}")
         if self.clearance_mm < self.border_mm:
             raise UsageError(f"clearance_mm must be at least border_mm. Got: {self.clearance_mm} and {self.border_mm}")
+
+    @classmethod
+    def for_mode(cls, mode: str, border_mm: float | None) -> GenerationSettings:
+        """Return the defaults with a border of another width, and cores as far from it as by default.
+
+        Args:
+            mode: Mode of the label generation; only `default` has a border of any width.
+            border_mm: Width on each side of a contact in mm, 0.3 to 5; None for the default.
+
+        Raises:
+            UsageError: The width is not possible, or the mode has no width.
+        """
+        if border_mm is None:
+            return cls()
+        if mode != "default":
+            raise UsageError(f"the width of the border belongs to the default mode. Got: mode '{mode}' and {border_mm}")
+        if not 0.3 <= border_mm <= 5.0:
+            raise UsageError(f"the border is 0.3 to 5 mm wide on each side of a contact. Got: {border_mm}")
+        return cls(border_mm=border_mm, clearance_mm=border_mm + cls.clearance_mm - cls.border_mm)

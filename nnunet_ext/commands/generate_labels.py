@@ -28,6 +28,7 @@ def generate_labels(
     *,
     scheme: str | Path = "pengwin2024",
     mode: Literal["default", "literal"] = "default",
+    border: float | None = None,
     workers: int = 1,
     audit: bool = False,
     overwrite: bool = False,
@@ -44,6 +45,7 @@ def generate_labels(
         output: A folder; for a single volume also a file name.
         scheme: Name of a label scheme, or a `.toml` file.
         mode: `default`, or `literal` for the published recipe to the letter.
+        border: Width of the border in mm on each side of a contact, in the default mode.
         workers: Cases run at the same time, in processes of their own; 0 or 1 for one after the other in this one.
         audit: Recover the fragments again and note what was lost.
         overwrite: Redo finished cases instead of skipping them.
@@ -59,6 +61,7 @@ def generate_labels(
         VolumeFileError: The input folder cannot be read, or manifest or audit cannot be written.
     """
     from label_gen.errors import UsageError
+    from label_gen.settings import GenerationSettings
     from nnunet_ext.batch import Task, run_batch
     from nnunet_ext.cases import check_output, find_cases, output_path
     from nnunet_ext.manifest import Manifest
@@ -66,6 +69,7 @@ def generate_labels(
 
     if mode not in MODES:
         raise UsageError(f"unknown mode '{mode}'; choose one of {', '.join(MODES)} (--mode)")
+    GenerationSettings.for_mode(mode, border)
     loaded = load_scheme(scheme)
     cases = find_cases(labels)
     check_output(output, labels)
@@ -74,10 +78,17 @@ def generate_labels(
         target = output_path(case, labels, output)
         check_output(target, case.path)
         report = target.parent / "audit" / f"{case.name}.json" if audit else None
-        arguments = {"labels": case.path, "output": target, "report": report, "scheme": loaded, "mode": mode}
+        arguments = {
+            "labels": case.path,
+            "output": target,
+            "report": report,
+            "scheme": loaded,
+            "mode": mode,
+            "border": border,
+        }
         tasks.append(Task(case.name, (target,) if report is None else (target, report), arguments))
     folder = tasks[0].outputs[0].parent
-    manifest = Manifest(folder / f"{PROG}.json", PROG, {"scheme": loaded.name, "mode": mode})
+    manifest = Manifest(folder / f"{PROG}.json", PROG, {"scheme": loaded.name, "mode": mode, "border_mm": border})
     batch = run_batch(
         _label_case,
         tasks,
@@ -96,15 +107,21 @@ def generate_labels(
 
 
 def _label_case(
-    labels: Path, output: Path, report: Path | None, scheme: LabelScheme, mode: Literal["default", "literal"]
+    labels: Path,
+    output: Path,
+    report: Path | None,
+    scheme: LabelScheme,
+    mode: Literal["default", "literal"],
+    border: float | None,
 ) -> dict[str, Any]:
-    from label_gen import generate_abbc
+    from label_gen import GenerationSettings, generate_abbc
     from nnunet_ext.atomic import write_json
     from nnunet_ext.volumes import naming, read_labels, write_volume
 
     volume = read_labels(labels, allow_empty=False)
     with naming(labels):
-        generated = generate_abbc(volume.array, volume.spacing_mm, scheme=scheme, mode=mode)
+        settings = GenerationSettings.for_mode(mode, border)
+        generated = generate_abbc(volume.array, volume.spacing_mm, scheme=scheme, mode=mode, settings=settings)
         if report is not None:
             from postproc import audit_round_trip
 
@@ -157,6 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("-i", "--input", required=True, metavar="LABELS", help="fragment labels: a volume or a folder")
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder, or file for a single volume")
     parser.add_argument("--mode", choices=MODES, default="default", help="literal: the published recipe to the letter")
+    parser.add_argument("--border", type=float, metavar="MM", help="width on each side of a contact (0.7)")
     parser.add_argument("--audit", action="store_true", help="recover the fragments again and note what was lost")
     add_batch_options(parser)
     options = parser.parse_args(argv)
@@ -172,6 +190,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             options.output,
             scheme=options.scheme,
             mode=options.mode,
+            border=options.border,
             workers=options.workers,
             audit=options.audit,
             overwrite=options.overwrite,

@@ -17,6 +17,7 @@ __all__ = ["describe_recipes", "main", "prepare_dataset"]
 
 PROG = "abbc-prepare-dataset"
 TASKS = ("abbc", "anatomy", "both", "semantic")
+MODES = ("default", "literal")
 TRANSFERS = ("link", "copy", "symlink")
 ORIENTATIONS = ("reorient", "refuse")
 
@@ -42,6 +43,8 @@ def prepare_dataset(
     seed: int = 0,
     transfer: Literal["link", "copy", "symlink"] = "link",
     orientation: Literal["reorient", "refuse"] = "reorient",
+    mode: Literal["default", "literal"] = "default",
+    border: float | None = None,
     workers: int = 1,
     overwrite: bool = False,
     on_result: Callable[[CaseResult], None] | None = None,
@@ -74,6 +77,8 @@ def prepare_dataset(
         transfer: How images that can stay as they are get there: hard link (a copy where that is impossible), copy or
             symbolic link.
         orientation: Turn volumes whose axes are not LPS, or refuse them.
+        mode: Mode of the ABBC classes, as of `abbc-generate-labels`.
+        border: Width of their border in mm on each side of a contact, where the mode is `default`.
         workers: Cases run at the same time, in processes of their own; 0 or 1 for one after the other in this one.
         overwrite: Redo finished cases instead of skipping them.
         on_result: Called with the result of each case as it comes.
@@ -88,6 +93,7 @@ def prepare_dataset(
         VolumeFileError: The source cannot be read, or there is too little disk.
     """
     from label_gen.errors import UsageError
+    from label_gen.settings import GenerationSettings
     from nnunet_ext.batch import Task, run_batch
     from nnunet_ext.manifest import Manifest
     from nnunet_ext.preparation.case import Making, prepare_case
@@ -105,6 +111,9 @@ def prepare_dataset(
     for option, value, known in (("transfer", transfer, TRANSFERS), ("orientation", orientation, ORIENTATIONS)):
         if value not in known:
             raise UsageError(f"unknown {option} '{value}'; choose one of {', '.join(known)} (--{option})")
+    if mode not in MODES:
+        raise UsageError(f"unknown mode '{mode}'; choose one of {', '.join(MODES)} (--mode)")
+    GenerationSettings.for_mode(mode, border)
     check_folds(folds)
     plan = load_recipe(recipe, cohort=cohort)
     tasks = choose_tasks(plan, task, (dataset_id,) if isinstance(dataset_id, int) else tuple(dataset_id))
@@ -134,11 +143,13 @@ def prepare_dataset(
         "scheme": loaded.name if loaded else None,
         "classes": {key: list(numbers) for key, numbers in plan.classes.items()},
         "orientation": orientation,
+        "mode": mode,
+        "border_mm": border,
     }
     manifest = Manifest(manifests[0], PROG, settings, seed)
 
     before = known_details(manifests[0])
-    making = Making(targets, loaded, plan.classes, transfer, orientation, overwrite)
+    making = Making(targets, loaded, plan.classes, transfer, orientation, overwrite, mode, border)
     jobs: list[Task] = []
     moved: list[str] = []
     for case in chosen:
@@ -230,6 +241,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--transfer", choices=TRANSFERS, default="link", help="how images get there; a hard link becomes a copy where "
         "it is impossible")  # fmt: skip
     add("--orientation", choices=ORIENTATIONS, default="reorient", help="volumes whose axes are not LPS")
+    add("--mode", choices=MODES, default="default", help="of the ABBC classes, see abbc-generate-labels")
+    add("--border", type=float, metavar="MM", help="width of the border on each side of a contact (0.7)")
     add_batch_options(parser)
     parser.set_defaults(scheme=None)
     options = parser.parse_args(argv)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from label_gen import generate_abbc
+from label_gen import GenerationSettings, generate_abbc
 from label_gen.errors import DataError, SchemeError
 from label_gen.scheme import LabelScheme
 from nnunet_ext.grids import check_same_grid
@@ -33,6 +33,8 @@ class Making:
         transfer: How images get there, see `nnunet_ext.preparation.transfer`.
         orientation: `reorient` volumes whose axes are not LPS, or `refuse` them.
         overwrite: Make finished files again.
+        mode: Mode of the ABBC classes, see `label_gen.generate_abbc`.
+        border_mm: Width of their border on each side of a contact; None for the default.
     """
 
     targets: tuple[Target, ...]
@@ -41,6 +43,8 @@ class Making:
     transfer: str
     orientation: str
     overwrite: bool
+    mode: Literal["default", "literal"] = "default"
+    border_mm: float | None = None
 
 
 def prepare_case(*, case: str, part: str, image: Path, labels: Path, making: Making) -> dict[str, Any]:
@@ -143,7 +147,8 @@ def _volumes_of(labels: Volume, target: Target, making: Making, details: dict[st
         numbers = {i: target.labels[bone.name] for bone in bones for i in bone.band}
         return {"labels": labels.like(_renumber(labels.array, numbers))}
     fragments = _renumber(labels.array, {i: i for bone in bones for i in bone.band})
-    generated = generate_abbc(fragments, labels.spacing_mm, scheme=making.scheme)
+    settings = GenerationSettings.for_mode(making.mode, making.border_mm)
+    generated = generate_abbc(fragments, labels.spacing_mm, scheme=making.scheme, mode=making.mode, settings=settings)
     details["abbc"] = generated.to_dict()
     # A band of both sides does not tell the side: the number of its first part stands for the bone.
     anatomy = {i: making.scheme.anatomy[bone.parts[0]] for bone in bones for i in bone.band}

@@ -178,3 +178,24 @@ def test_a_volume_of_one_row(axis):
     shape[axis] = 3
     labels = np.array([1, 0, 2], np.uint8).reshape(shape)
     assert generate_abbc(labels, (8.0, 8.0, 8.0)).abbc.ravel().tolist() == [ABBC.CORE, ABBC.BACKGROUND, ABBC.CORE]
+
+
+@pytest.mark.parametrize(("border", "layers"), [(0.7, 1), (1.6, 2), (2.4, 3)])
+def test_width_of_the_border(border, layers):
+    labels = np.zeros((30, 30, 60), np.uint8)
+    labels[2:28, 2:28, 2:30] = 1
+    labels[2:28, 2:28, 30:58] = 2
+    settings = GenerationSettings.for_mode("default", border)
+    result = generate_abbc(labels, (0.8, 0.8, 0.8), settings=settings)
+    row = result.abbc[15, 15]
+    assert (row == ABBC.BORDER).nonzero()[0].tolist() == list(range(30 - layers, 30 + layers))
+    assert (row[:30] == ABBC.CORE).any()
+    assert (row[30:] == ABBC.CORE).any()
+
+
+def test_impossible_width_of_the_border():
+    assert GenerationSettings.for_mode("literal", None) == GenerationSettings()
+    with pytest.raises(UsageError, match=r"0\.3 to 5 mm wide"):
+        GenerationSettings.for_mode("default", 9.0)
+    with pytest.raises(UsageError, match="belongs to the default mode"):
+        GenerationSettings.for_mode("literal", 1.0)

@@ -202,7 +202,7 @@ def test_wrong_arguments(arguments, message):
 
 def test_band_too_short_says_so():
     short = LabelScheme(name="short", bones=(Bone("left_hip", 1, 2),), anatomy={"left_hip": 2})
-    with pytest.raises(UsageError, match="holds 2 fragments and the phantom has 4"):
+    with pytest.raises(UsageError, match="holds 2 fragments and the patient has 4"):
         make_phantom(3, (2.5, 2.5, 2.5), scheme=short, fragments={"left_hip": 4}, with_femora=False, with_ct=False)
 
 

@@ -49,7 +49,7 @@ def test_folder_manifest_and_rerun(call, save, labels, tmp_path):
     manifest = json.loads(text)
     assert "Jane" not in text
     assert str(tmp_path) not in text
-    assert manifest["settings"] == {"scheme": "pengwin2024", "mode": "default"}
+    assert manifest["settings"] == {"scheme": "pengwin2024", "mode": "default", "border_mm": None}
     assert manifest["cases"]["a"]["status"] == "done"
     assert {piece["fragment_id"] for piece in manifest["cases"]["a"]["details"]["pieces"]} == {1, 11, 12}
     assert manifest["cases"]["b"]["error"].startswith("'b.nii.gz' holds values")

@@ -1,0 +1,1 @@
+"""Simulated fractures: bones given by formulas or labels, broken, moved, and seen in a CT."""
