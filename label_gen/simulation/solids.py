@@ -88,7 +88,7 @@ class SampledSolid:
         """Return the corners x, y, z in mm of a box that holds the solid."""
         low = np.array(self.origin_mm)
         size = np.array([(n - 1) * step for n, step in zip(self.depths.shape, self.spacing_mm, strict=True)])[::-1]
-        margin = MARGIN_MM - 1.0
+        margin = MARGIN_MM - max(self.spacing_mm)
         return low + margin, low + size - margin
 
     def depth(self, points: Points) -> Field:
