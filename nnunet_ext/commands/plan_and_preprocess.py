@@ -54,6 +54,7 @@ def _make_parser() -> argparse.ArgumentParser:
     )
     add("-batch_size", type=int, metavar="N", help="patches per batch; triplanar: within 30 to 100 unless given")
     add("-base_features", type=int, metavar="N", help="feature maps of the first stage (32)")
+    add("-most_blocks", type=int, metavar="N", help="upper limit of the blocks per stage of the encoder")
     add("-network", choices=("plain", "resenc"), default="plain", help="network of triplanar")
     add("-orientations", nargs="+", default=None, metavar="NAME", help="of triplanar: axial, coronal, sagittal")
     add("--no_mirroring", action="store_true", help="triplanar neither mirrors nor transposes")
@@ -80,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             patch_size=None if options.patch_size is None else tuple(options.patch_size),
             batch_size=options.batch_size,
             base_features=options.base_features,
+            most_blocks=options.most_blocks,
             network=options.network,
             orientations=PlanSettings.orientations if options.orientations is None else tuple(options.orientations),
             mirroring=not options.no_mirroring,

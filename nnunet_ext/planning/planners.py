@@ -26,6 +26,7 @@ class _SettablePlanner:
     """Applies `PlanSettings` to the configurations that nnU-Net's planner makes; the first base of our planners."""
 
     UNet_base_num_features: int
+    UNet_blocks_per_stage_encoder: tuple[int, ...]
     plans_identifier: str
     overwrite_target_spacing: Any
     default_plans_name: str
@@ -38,6 +39,8 @@ class _SettablePlanner:
         self.settings = settings or PlanSettings()
         if self.settings.base_features is not None:
             self.UNet_base_num_features = self.settings.base_features
+        if (most := self.settings.most_blocks) is not None:
+            self.UNet_blocks_per_stage_encoder = tuple(min(n, most) for n in self.UNet_blocks_per_stage_encoder)
 
     def get_plans_for_configuration(
         self, spacing: Any, median_shape: Any, data_identifier: str, approximate_n_voxels_dataset: float, _cache: Any
@@ -114,7 +117,8 @@ class TriPlanarPlanner(_SettablePlanner, ExperimentPlanner):
 
     def __init__(self, *args: Any, settings: PlanSettings | None = None, **kwargs: Any) -> None:
         self.triplanar_settings = settings or PlanSettings()
-        common = PlanSettings(base_features=self.triplanar_settings.base_features)
+        own = self.triplanar_settings
+        common = PlanSettings(base_features=own.base_features, most_blocks=own.most_blocks)
         super().__init__(*args, settings=common, **kwargs)
 
     def plan_experiment(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ class PlanSettings:
             gives `triplanar` 128.
         batch_size: Patches per batch. None leaves it to nnU-Net's rule; `triplanar` is kept within 30 to 100.
         base_features: Feature maps of the first stage. None is nnU-Net's 32.
+        most_blocks: Upper limit of the blocks per stage of the encoder. None keeps nnU-Net's, 1 to 6 for ResEnc.
         network: `plain` U-Net or `resenc` (residual encoder) for `triplanar`.
         orientations: Slice orientations of `triplanar`.
         mirroring: `triplanar` may mirror and transpose, in training and prediction.
@@ -34,6 +35,7 @@ class PlanSettings:
     patch_size: tuple[int, ...] | None = None
     batch_size: int | None = None
     base_features: int | None = None
+    most_blocks: int | None = None
     network: Literal["plain", "resenc"] = "plain"
     orientations: tuple[str, ...] = tuple(ORIENTATIONS)
     mirroring: bool = True
@@ -42,7 +44,7 @@ class PlanSettings:
     def __post_init__(self) -> None:
         if self.patch_size is not None and (len(self.patch_size) not in (1, 3) or min(self.patch_size) < 1):
             raise UsageError(f"the patch size is one or three positive whole numbers; got: {self.patch_size}")
-        for name in ("batch_size", "base_features"):
+        for name in ("batch_size", "base_features", "most_blocks"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} is a positive whole number; got: {value}")

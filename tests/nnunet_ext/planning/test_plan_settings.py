@@ -26,6 +26,7 @@ def test_patch_of_one_number_is_a_cube():
         ({"patch_size": (0,)}, "one or three positive"),
         ({"batch_size": 0}, "batch_size is a positive"),
         ({"base_features": -1}, "base_features is a positive"),
+        ({"most_blocks": 0}, "most_blocks is a positive"),
         ({"network": "transformer"}, "plain or resenc; got: transformer"),
         ({"spacing": "mean"}, "median, finest or a length in mm; got: mean"),
         ({"spacing": 0.0}, "positive length in mm"),

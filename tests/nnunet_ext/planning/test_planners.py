@@ -108,9 +108,10 @@ def test_abbc_plans_are_nnunets_presets(dataset):
 
 
 def test_abbc_settings(dataset):
-    found = plan(ABBCPlannerM, patch_size=(32, 48, 32), batch_size=3, base_features=4)["3d_fullres"]
+    found = plan(ABBCPlannerM, patch_size=(32, 48, 32), batch_size=3, base_features=4, most_blocks=2)["3d_fullres"]
     assert (list(found["patch_size"]), found["batch_size"]) == ([32, 48, 32], 3)
     assert found["architecture"]["arch_kwargs"]["features_per_stage"][0] == 4
+    assert list(found["architecture"]["arch_kwargs"]["n_blocks_per_stage"]) == [1, 2, 2, 2]
 
 
 def test_patch_that_does_not_fit(dataset):
