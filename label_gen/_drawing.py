@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cc3d
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +63,7 @@ def draw_broken_bone(
     return grid.box(np.min(lows, axis=0), np.max(highs, axis=0))
 
 
-def join_specks(owner: NDArray[np.uint8], numbers: range) -> None:
+def join_specks(owner: NDArray[np.unsignedinteger[Any]], numbers: range, smallest: int = 0) -> None:
     """Give each piece of a fragment but its largest to the fragment of the same bone that it touches most.
 
     Pieces that touch none are taken away. Afterwards every fragment is one 26-connected piece.
@@ -69,16 +71,19 @@ def join_specks(owner: NDArray[np.uint8], numbers: range) -> None:
     Args:
         owner: Fragment numbers (z, y, x); changed in place.
         numbers: The fragments of the bone.
+        smallest: Fragments of fewer voxels are given away as well, unless all are.
     """
     own = np.where((owner >= numbers.start) & (owner < numbers.stop), owner, 0)
-    pieces = cc3d.connected_components(own, connectivity=26)
-    flat_array, starts = np.unique(pieces, return_index=True)
-    flat = flat_array.tolist()
-    sizes = np.bincount(pieces.ravel()).tolist()
-    of_piece = own.ravel()[starts].tolist()
+    pieces, n_pieces = cc3d.connected_components(own, connectivity=26, return_N=True)
+    flat = range(n_pieces + 1)
+    sizes = np.bincount(pieces.ravel(), minlength=n_pieces + 1).tolist()
+    piece_owner = np.zeros(n_pieces + 1, own.dtype)
+    piece_owner[pieces.ravel()] = own.ravel()
+    of_piece = piece_owner.tolist()
     largest = {n: max((k for k in flat if of_piece[k] == n), key=lambda k: (sizes[k], -k)) for n in set(of_piece)}
-    strays = [int(k) for k in flat if k and k != largest[of_piece[k]]]
-    boxes = find_objects(pieces, max_label=int(flat[-1])) if strays else []
+    kept = {k for n, k in largest.items() if n and sizes[k] >= smallest} or set(largest.values())
+    strays = [k for k in flat if k and k not in kept]
+    boxes = find_objects(pieces, max_label=n_pieces) if strays else []
     is_stray = np.isin(pieces, strays)
     owner[is_stray] = 0
     own[is_stray] = 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import cc3d
 import numpy as np
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from label_gen._sampling import SampleGrid
-from label_gen._shapes import Body, Field, Points, Pose, Waves, rotation_matrix
+from label_gen._shapes import Field, Points, Pose, Waves, rotation_matrix
+from label_gen.simulation.solids import Solid
+from label_gen.simulation.surfaces import Plane, Rough, Surface
 
-__all__ = ["BrokenBone", "Cut", "break_bone"]
+__all__ = ["PLAN_SPACING_MM", "AtCut", "BrokenBone", "Cut", "break_bone", "plan_bone"]
 
 PLAN_SPACING_MM = 1.5
 """Voxel size of the grid on which fractures are planned. Source: chosen here, half a wing's thickness."""
@@ -25,31 +28,31 @@ OPEN_SHARE = 0.25
 """Share of the fractures whose fragments move apart. Source: chosen here; most fractures are closed in CT."""
 
 
+AtCut: TypeAlias = Callable[[int, NDArray[np.intp], Field], None]
+"""Hears of each cut while fragments are asked for, see `BrokenBone.fragments_at`."""
+
+
 @dataclass(frozen=True)
 class Cut:
     """A rough surface that parts a new fragment from an older one.
 
     Attributes:
         parent: Number of the fragment that is cut.
-        normal: Unit normal x, y, z; the new fragment lies on the side it points to.
-        offset: Distance of the plane from the origin along the normal, in mm.
-        roughness: Deviation of the surface from the plane.
+        surface: The surface; the new fragment lies beyond it.
         chosen: Whether a place beyond the surface belongs to the new fragment, on the plan's grid, for surfaces that
             part off more than one piece; None where all of it does.
+        added: Whether a place before the surface does too, on the plan's grid, for surfaces that leave more than one
+            piece behind; None where none does.
     """
 
     parent: int
-    normal: NDArray[np.float64]
-    offset: float
-    roughness: Waves
+    surface: Surface
     chosen: NDArray[np.bool_] | None = None
+    added: NDArray[np.bool_] | None = None
 
     def side(self, points: Points) -> Field:
         """Return the distance in mm beyond the surface, to first order."""
-        x, y, z = points
-        nx, ny, nz = (float(n) for n in self.normal)
-        beyond: Field = x * nx + y * ny + z * nz - self.offset + self.roughness(points)
-        return beyond
+        return self.surface(points)
 
 
 @dataclass
@@ -64,17 +67,19 @@ class BrokenBone:
         poses: Motion of each fragment, that of fragment k at k - 1.
     """
 
-    body: Body
+    body: Solid
     low: NDArray[np.float64]
     plan: NDArray[np.uint8]
     cuts: list[Cut] = field(default_factory=list)
     poses: list[Pose] = field(default_factory=lambda: [Pose()])
 
-    def fragments_at(self, points: Points) -> NDArray[np.uint8]:
+    def fragments_at(self, points: Points, at_cut: AtCut | None = None) -> NDArray[np.uint8]:
         """Return the fragments that own places inside the resting bone.
 
         Args:
             points: Coordinates in mm, 1D arrays.
+            at_cut: Called for each cut with the number of the new fragment, the indices of the points that the cut
+                parts, and their distance in mm beyond it.
 
         Returns:
             Fragment numbers from 1, uint8.
@@ -82,11 +87,21 @@ class BrokenBone:
         owner = np.ones(len(points[0]), np.uint8)
         for number, cut in enumerate(self.cuts, start=2):
             index = np.flatnonzero(owner == cut.parent)
+            if len(index) == 0:
+                continue
             part: Points = (points[0][index], points[1][index], points[2][index])
-            is_beyond = cut.side(part) > 0
+            side = cut.side(part)
+            is_new, is_face = side > 0, None
             if cut.chosen is not None:
-                is_beyond &= cut.chosen[self.plan_index(part)]
-            owner[index[is_beyond]] = number
+                is_face = cut.chosen[self.plan_index(part)]
+                is_new &= is_face
+            if cut.added is not None:
+                is_added = cut.added[self.plan_index(part)]
+                is_new |= is_added & (side <= 0)
+                is_face = ~is_added if is_face is None else is_face & ~is_added
+            if at_cut is not None:
+                at_cut(number, index if is_face is None else index[is_face], side if is_face is None else side[is_face])
+            owner[index[is_new]] = number
         return owner
 
     def plan_index(self, points: Points) -> tuple[NDArray[np.intp], ...]:
@@ -109,7 +124,7 @@ class BrokenBone:
         return placed.min(axis=0) - 2.5 * PLAN_SPACING_MM, placed.max(axis=0) + 2.5 * PLAN_SPACING_MM
 
 
-def break_bone(body: Body, count: int, rng: np.random.Generator, lowest_mm: float = -np.inf) -> BrokenBone:
+def break_bone(body: Solid, count: int, rng: np.random.Generator, lowest_mm: float = -np.inf) -> BrokenBone:
     """Break a bone into fragments.
 
     All decisions fall on a grid of their own, so that they do not depend on the grid the bone is drawn on later.
@@ -123,7 +138,7 @@ def break_bone(body: Body, count: int, rng: np.random.Generator, lowest_mm: floa
     Returns:
         The broken bone.
     """
-    bone = _plan(body, lowest_mm)
+    bone = plan_bone(body, lowest_mm)
     for _ in range(60 * (count - 1)):
         if len(bone.cuts) == count - 1:
             break
@@ -131,7 +146,7 @@ def break_bone(body: Body, count: int, rng: np.random.Generator, lowest_mm: floa
     return bone
 
 
-def _plan(body: Body, lowest_mm: float) -> BrokenBone:
+def plan_bone(body: Solid, lowest_mm: float) -> BrokenBone:
     """Sample a whole bone on the plan's grid."""
     low, high = body.bounds()
     low[2] = max(low[2], lowest_mm)
@@ -142,7 +157,7 @@ def _plan(body: Body, lowest_mm: float) -> BrokenBone:
     for block, points in grid.blocks((slice(0, nz), slice(0, ny), slice(0, nx))):
         plan[block] = body.depth(points) > 0
     pieces = cc3d.connected_components(plan, connectivity=26)
-    largest = 1 + int(np.argmax(np.bincount(pieces.ravel())[1:]))
+    largest = 1 + int(np.argmax(np.bincount(pieces.ravel(), minlength=2)[1:]))
     return BrokenBone(body, low, (pieces == largest).astype(np.uint8))
 
 
@@ -159,7 +174,7 @@ def _try_cut(bone: BrokenBone, rng: np.random.Generator) -> bool:
     normal /= np.linalg.norm(normal)
     amplitude = float(rng.uniform(0.8, 2.2))
     roughness = Waves.draw(rng, amplitude, (5.0, 60.0), 12)
-    cut = Cut(parent, normal, float(points[rng.integers(len(points))] @ normal), roughness)
+    cut = Cut(parent, Rough(Plane(normal, float(points[rng.integers(len(points))] @ normal)), roughness))
     open_pose = _draw_motion(rng, normal)
     is_open = rng.random() < OPEN_SHARE
 
@@ -177,7 +192,7 @@ def _try_cut(bone: BrokenBone, rng: np.random.Generator) -> bool:
         return False
     if np.sort(piece_sizes)[:-1].sum() > 30:
         nearest = distance_transform_edt(~is_beyond, return_distances=False, return_indices=True)
-        cut = Cut(parent, normal, cut.offset, roughness, is_new[tuple(nearest)])
+        cut = Cut(parent, cut.surface, is_new[tuple(nearest)])
     bone.cuts.append(cut)
     bone.plan[is_new] = len(bone.cuts) + 1
     centre = bone.plan_points(is_new).mean(axis=0)

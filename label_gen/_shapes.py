@@ -219,6 +219,8 @@ class Body:
 
     def depth(self, points: Points) -> Field:
         """Return the depth in mm at points of the world: positive inside, `FAR` far outside."""
+        if points[0].size == 0:
+            return np.zeros(np.shape(points[0]), np.float32)
         x, y, z = (p / self.scale for p in self.pose.backward(points))
         own: Points = (x, y, z)
         low, high = np.array([p.min() for p in own]), np.array([p.max() for p in own])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import map_coordinates
 
+from label_gen._pelvis_shape import WingShape
 from label_gen._shapes import Field, Part, Points, smooth_min
 
 __all__ = ["iliac_wing", "mirrored"]
@@ -18,6 +20,9 @@ WING_ALONG = (-0.51, 0.86)
 
 EDGE_STEP_MM = 2.0
 """Step of the table of distances to the wing's edge. Source: chosen here, fine beside the edge's curvature."""
+
+LOWEST_Q = -1.0
+"""Height, in its own unit, below which the middle of a cubic wing goes straight on down. Source: chosen here."""
 
 WING_OUTLINE = np.array(
     [
@@ -52,34 +57,60 @@ def _edge_table(outline: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDAr
     return np.where(is_inside, nearest, -nearest).astype(np.float32), low
 
 
-def iliac_wing(rng: np.random.Generator, side: float) -> Part:
-    """Make the iliac wing: a bowed sheet 3 mm thick that thickens to crest, socket and sacroiliac joint."""
-    table, corner = _edge_table(WING_OUTLINE + rng.normal(0, 1.2, WING_OUTLINE.shape))
+def iliac_wing(rng: np.random.Generator, side: float, shape: WingShape | None = None, aside_mm: float = 0.0) -> Part:
+    """Make the iliac wing: a bowed sheet 3 mm thick that thickens to crest, socket and sacroiliac joint.
+
+    Args:
+        rng: Source of all randomness.
+        side: 1 for the left, -1 for the right.
+        shape: Its shape; None for the usual one.
+        aside_mm: How much further to the side than usual it lies.
+
+    Returns:
+        The part.
+    """
+    shape = shape or WingShape()
+    outline = WING_OUTLINE if shape.outline is None else shape.outline
+    table, corner = _edge_table(outline + rng.normal(0, 1.2, outline.shape))
     first_u, first_h = (float(c) for c in corner)
-    bow, flare, half_sheet = rng.uniform(5.5, 8.5), rng.uniform(9.5, 12.0), rng.uniform(1.4, 1.65)
+    bow, flare, half_sheet = (rng.uniform(*given) for given in (shape.bow_mm, shape.flare_mm, shape.sheet_mm))
 
     def bump(u: Field, h: Field, at: tuple[float, float], radii: tuple[float, float], height: float) -> Field:
         bell: Field = height * np.exp(-(((u - at[0]) / radii[0]) ** 2) - ((h - at[1]) / radii[1]) ** 2)
         return bell
 
     def depth(points: Points) -> Field:
-        x, y, h = points[0] * side, points[1], points[2]
+        x, y, h = points[0] * side - aside_mm, points[1], points[2]
         u = x * WING_ALONG[0] + y * WING_ALONG[1]
         across = x * WING_ALONG[1] - y * WING_ALONG[0]
         t, q = (u + 14.0) / 75.0, (h - 68.0) / 36.0
-        middle = 76.5 + q * (flare - 7.0 * t) + (bow + 5.0 * q) * (1.0 - t * t) - 1.5 * q * q
-        slope_u = (-7.0 * q - 2.0 * t * (bow + 5.0 * q)) / 75.0
-        slope_h = (flare - 7.0 * t + 5.0 * (1.0 - t * t) - 3.0 * q) / 36.0
+        if shape.surface is not None:
+            middle, slope_u, slope_h = _cubic(shape.surface, t, np.maximum(q, LOWEST_Q))
+        else:
+            middle = 76.5 + q * (flare - 7.0 * t) + (bow + 5.0 * q) * (1.0 - t * t) - 1.5 * q * q
+            slope_u = (-7.0 * q - 2.0 * t * (bow + 5.0 * q)) / 75.0
+            slope_h = (flare - 7.0 * t + 5.0 * (1.0 - t * t) - 3.0 * q) / 36.0
         place = [(u - first_u) / EDGE_STEP_MM, (h - first_h) / EDGE_STEP_MM]
         edge = map_coordinates(table, place, order=1, mode="nearest", output=np.float32)
         half = half_sheet + 3.8 * np.exp(-((np.maximum(edge, 0.0) / 8.0) ** 2)) * np.clip((h - 30.0) / 30.0, 0.0, 1.0)
-        half = half + bump(u, h, (-30.0, 10.0), (32.0, 40.0), 12.0) + bump(u, h, (30.0, 66.0), (26.0, 26.0), 9.0)
-        half = half + bump(u, h, (52.0, 84.0), (18.0, 24.0), 4.0) + bump(u, h, (-52.0, 108.0), (11.0, 26.0), 2.2)
+        for centre, radii, height in shape.bumps:
+            half = half + bump(u, h, centre, radii, height)
         sheet = half - np.abs(across - middle) / np.sqrt(1.0 + slope_u**2 + slope_h**2)
-        return smooth_min(sheet, edge, 3.0)
+        return smooth_min(sheet, edge, shape.edge_blend_mm)
 
     low, high = np.array([20.0, -62.0, -12.0]), np.array([145.0, 108.0, 146.0])
+    if shape.surface is not None:
+        low, high = np.array([15.0 + aside_mm, -88.0, -16.0]), np.array([172.0 + aside_mm, 118.0, 162.0])
     return Part(depth, *mirrored(low, high, side), blend_mm=5.0)
+
+
+def _cubic(c: Sequence[float], t: Field, q: Field) -> tuple[Field, Field, Field]:
+    """Return the middle of the sheet from ten coefficients, and its slopes along u and h."""
+    middle = c[0] + c[1] * t + c[2] * q + c[3] * t * t + c[4] * t * q + c[5] * q * q
+    middle = middle + c[6] * t * t * q + c[7] * t * q * q + c[8] * t**3 + c[9] * q**3
+    along = c[1] + 2 * c[3] * t + c[4] * q + 2 * c[6] * t * q + c[7] * q * q + 3 * c[8] * t * t
+    up = c[2] + c[4] * t + 2 * c[5] * q + c[6] * t * t + 2 * c[7] * t * q + 3 * c[9] * q * q
+    return middle, along / 75.0, up / 36.0
 
 
 def mirrored(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,6 @@ from label_gen.simulation.breaking import BrokenSolid, Fracture, break_solid
 from label_gen.simulation.counts import draw_counts
 from label_gen.simulation.drawing import draw_broken_solid
 from label_gen.simulation.rendering import render_ct
-from label_gen.simulation.scanner import average_slices
 from label_gen.simulation.settings import SimulationSettings
 from label_gen.simulation.solids import Solid
 from label_gen.simulation.variation import vary_solids
@@ -27,7 +26,7 @@ from label_gen.simulation.warped_ct import break_ct
 __all__ = ["IntactCT", "SimulatedCase", "simulate_fractures"]
 
 FINE_STEP_MM = 1.0
-"""Slices further apart than 1.25 of this are the mean of finer ones. Source: chosen here, half a cortex."""
+"""Slices further apart than 1.25 of this are drawn finer, and seen as thick. Source: chosen here, half a cortex."""
 
 FEMUR_LENGTH_MM = 170.0
 """How far below its top a femur may break; the rest leaves most fields of view. Source: chosen here."""
@@ -115,7 +114,7 @@ def simulate_fractures(
         anatomy = vary_solids(anatomy, np.random.default_rng([seed, 1]))
     with_band = [name for name in anatomy if any(name in bone.parts for bone in scheme.bones)]
     counts = draw_counts(np.random.default_rng([seed, 2]), with_band, settings)
-    broken = {name: _break(anatomy[name], name, counts.get(name, 1), seed, settings) for name in anatomy}
+    broken = {name: _break(anatomy, name, counts.get(name, 1), seed, settings) for name in anatomy}
 
     factor = _slice_factor(grid) if settings.with_ct else 1
     fine = _refine(grid, factor)
@@ -130,6 +129,8 @@ def simulate_fractures(
     image = None
     if settings.with_ct:
         rng, numbers = np.random.default_rng([seed, 4]), list(owned.values())
+        if factor > 1 and settings.slice_thickness_mm is None:
+            settings = replace(settings, slice_thickness_mm=grid.spacing_mm[0])
         if ct is None:
             image = render_ct(rng, owner, numbers, depth, damage, fine, settings, extra=extra)
         else:
@@ -146,7 +147,7 @@ def simulate_fractures(
                 fine,
                 settings,
             )
-        image = average_slices(image, factor)
+        image = np.ascontiguousarray(image[factor // 2 :: factor])
     owner = owner[factor // 2 :: factor]
     sizes = np.bincount(owner.ravel(), minlength=first)
     if not sizes[1:].any():
@@ -193,11 +194,13 @@ def _check(
         raise UsageError(f"the CT has voxels of {ct.spacing_mm} mm (z, y, x); at most 3 mm show a fracture")
 
 
-def _break(solid: Solid, name: str, count: int, seed: int, settings: SimulationSettings) -> BrokenSolid:
+def _break(anatomy: Mapping[str, Solid], name: str, count: int, seed: int, settings: SimulationSettings) -> BrokenSolid:
     """Break one bone; a femur near its upper end only."""
-    rng = np.random.default_rng([seed, 3, BONE_NAMES.index(name)])
+    solid = anatomy[name]
     lowest = float(solid.bounds()[1][2]) - FEMUR_LENGTH_MM if "femur" in name else -np.inf
-    return break_solid(solid, name, count, rng, settings, lowest_mm=lowest)
+    others = [other for key, other in anatomy.items() if key != name]
+    rng = np.random.default_rng([seed, 3, BONE_NAMES.index(name)])
+    return break_solid(solid, name, count, rng, settings, lowest_mm=lowest, others=others)
 
 
 def _slice_factor(grid: SampleGrid) -> int:
