@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,8 @@ from nnunet_ext.manifest import Manifest, without_paths
 __all__ = ["BatchResult", "CaseResult", "Task", "run_batch"]
 
 _SAVE_EVERY_S = 2.0
+_SAVE_SHARE = 0.02
+"""Part of the time that may go into saving the manifest, which grows with the cases."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,7 @@ def run_batch(
     on_result: Callable[[CaseResult], None] | None = None,
     progress: bool = False,
     notes: Sequence[str] = (),
+    runner: Callable[..., Iterator[tuple[str, Outcome]]] | None = None,
 ) -> BatchResult:
     """Run a function over cases.
 
@@ -119,6 +122,8 @@ def run_batch(
         on_result: Called with each result as it comes.
         progress: Show a bar on stderr if that is a terminal.
         notes: What the user ought to know already.
+        runner: Runs the cases instead of this machine: takes the function and the keyword arguments by case name, and
+            yields case name and outcome as they come.
 
     Returns:
         The results, in the order of the tasks.
@@ -133,10 +138,10 @@ def run_batch(
         check_writable(manifest.path)
     by_name = {task.name: task for task in tasks}
     results: dict[str, CaseResult] = {}
-    saved = time.monotonic()
+    saved, pause = time.monotonic(), _SAVE_EVERY_S
     bar = tqdm(total=len(tasks), unit="case", file=sys.stderr, disable=not (progress and sys.stderr.isatty()))
     try:
-        with closing(_run(function, tasks, workers, overwrite, manifest)) as coming:
+        with closing(_run(function, tasks, workers, overwrite, manifest, runner)) as coming:
             for result in coming:
                 results[result.name] = result
                 bar.update()
@@ -145,10 +150,11 @@ def run_batch(
                         on_result(result)
                 if manifest is not None:
                     manifest.record(result.name, _entry(result, by_name[result.name]))
-                    if time.monotonic() - saved > _SAVE_EVERY_S:
+                    if (started := time.monotonic()) - saved > pause:
                         with suppress(VolumeFileError):  # the save at the end tells
                             manifest.save()
                         saved = time.monotonic()
+                        pause = max(_SAVE_EVERY_S, (saved - started) / _SAVE_SHARE)
     finally:
         bar.close()
         for name in by_name.keys() - results.keys():
@@ -166,6 +172,7 @@ def _run(
     workers: int,
     overwrite: bool,
     manifest: Manifest | None,
+    runner: Callable[..., Iterator[tuple[str, Outcome]]] | None,
 ) -> Generator[CaseResult]:
     to_do: dict[str, Task] = {}
     for task in tasks:
@@ -177,9 +184,10 @@ def _run(
             yield CaseResult(task.name, "failed", text) if maker else CaseResult(task.name, "skipped")
         else:
             to_do[task.name] = task
-    if workers > 1:
+    if runner is not None or workers > 1:
         cases = {name: task.arguments for name, task in to_do.items()}
-        for name, outcome in run_in_processes(function, cases, workers):
+        coming = run_in_processes(function, cases, workers) if runner is None else runner(function, cases)
+        for name, outcome in coming:
             if outcome.error:
                 for output in to_do[name].outputs:
                     remove_leftovers(output)

@@ -30,10 +30,13 @@ class Layout:
         images: Pattern of the images' paths below the source, without file type. `{case}` stands for the name of a
             case, `*` for any part of a name, `**/` for any number of folders.
         labels: Pattern of the labels' paths.
+        anatomy: Pattern of the paths of volumes of whole bones, numbered by the scheme's anatomy table. Where it is
+            given, the task `anatomy` learns these, bones without fragment numbers and both sides of a band included.
     """
 
     images: str
     labels: str
+    anatomy: str = ""
 
 
 @dataclass(frozen=True)
@@ -224,12 +227,15 @@ class _Reader:
         tables = self.get("layouts", list)
         found = []
         for place, table in enumerate(tables, 1):
-            if not isinstance(table, Mapping) or set(table) != {"images", "labels"}:
-                raise self.wrong(f"[[layouts]] number {place} needs exactly the entries 'images' and 'labels'")
+            if not isinstance(table, Mapping) or set(table) - {"anatomy"} != {"images", "labels"}:
+                raise self.wrong(
+                    f"[[layouts]] number {place} needs the entries 'images' and 'labels', and may have 'anatomy'; "
+                    "no others"
+                )
             for key, pattern in table.items():
                 if not isinstance(pattern, str) or "{case}" not in pattern:
                     raise self.wrong(f"'{key}' of [[layouts]] number {place} is {pattern!r}; it needs {{case}} in it")
-            found.append(Layout(table["images"], table["labels"]))
+            found.append(Layout(**table))
         if not found:
             raise self.wrong("[[layouts]] is empty; say where images and labels lie")
         return tuple(found)

@@ -135,7 +135,16 @@ def prepare_dataset(
         patients, cases=read_names(cases, "--cases"), number=number, test=read_names(test, "--test"), seed=seed
     )
     chosen = [case for case in found.cases if case.name in parts]
-    targets = plan_targets(raw, plan, tasks, (case.image for case in chosen), name=name, group=group, scheme=loaded)
+    targets = plan_targets(
+        raw,
+        plan,
+        tasks,
+        (case.image for case in chosen),
+        name=name,
+        group=group,
+        scheme=loaded,
+        has_anatomy=bool(found.layout.anatomy),
+    )
     check_room(chosen, parts, targets, transfer, overwrite)
     manifests = [target.folder / f"{PROG}.json" for target in targets]
     settings = {
@@ -161,6 +170,7 @@ def prepare_dataset(
             if target.folder.name not in before.get(case.name, {}).get("left_out", ()):
                 outputs += target.files(case.name, part)
         arguments = {"case": case.name, "part": part, "image": case.image, "labels": case.labels, "making": making}
+        arguments["anatomy"] = case.anatomy
         jobs.append(Task(case.name, tuple(outputs), arguments, case.problem))
     notes = list(found.notes)
     if moved:

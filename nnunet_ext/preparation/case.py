@@ -47,7 +47,9 @@ class Making:
     border_mm: float | None = None
 
 
-def prepare_case(*, case: str, part: str, image: Path, labels: Path, making: Making) -> dict[str, Any]:
+def prepare_case(
+    *, case: str, part: str, image: Path, labels: Path, making: Making, anatomy: Path | None = None
+) -> dict[str, Any]:
     """Make the files of one case in all datasets.
 
     The image is written last, so that a case that goes wrong half-way takes part in nothing.
@@ -58,10 +60,12 @@ def prepare_case(*, case: str, part: str, image: Path, labels: Path, making: Mak
         image: The image file.
         labels: The label file.
         making: How.
+        anatomy: A volume of whole bones, which the anatomy task takes instead of what the labels tell.
 
     Returns:
-        What was found and done: `bones` with their numbers of fragments (or `classes`), `image`, `orientation` if it
-        was turned, `left_out` with the datasets that the case has no labels for, `abbc` as `generate_abbc` reports.
+        What was found and done: `bones` with their numbers of fragments (or `classes`), `whole_bones` where a volume of
+        them was taken, `image`, `orientation` if it was turned, `left_out` with the datasets that the case has no
+        labels for, `abbc` as `generate_abbc` reports.
 
     Raises:
         VolumeFileError: A file cannot be read or written.
@@ -75,6 +79,7 @@ def prepare_case(*, case: str, part: str, image: Path, labels: Path, making: Mak
     picture = _read_image(image)
     check_same_grid(picture.grid, label_volume.grid, str(image), str(labels))
     label_volume = picture.like(label_volume.array)
+    bone_volume = _read_bones(anatomy, picture, image, targets, making.scheme)
     details: dict[str, Any] = {}
     turned = False
     if (found := orientation_of(picture.grid)) != LPS:
@@ -84,10 +89,11 @@ def prepare_case(*, case: str, part: str, image: Path, labels: Path, making: Mak
                 "array axis; let it be turned (--orientation reorient)"
             )
         picture, label_volume, turned = turned_to_lps(picture), turned_to_lps(label_volume), True
+        bone_volume = bone_volume and turned_to_lps(bone_volume)
         details["orientation"] = found
     with naming(labels):
         details |= _describe(label_volume.array, making)
-        volumes = {target.folder: _volumes_of(label_volume, target, making, details) for target in targets}
+        volumes = {target.folder: _volumes_of(label_volume, bone_volume, target, making, details) for target in targets}
     details["image"] = "left out"
     left_out = []
     for target in targets:
@@ -106,6 +112,19 @@ def prepare_case(*, case: str, part: str, image: Path, labels: Path, making: Mak
     if left_out:
         details["left_out"] = left_out
     return details
+
+
+def _read_bones(
+    path: Path | None, picture: Volume, image: Path, targets: Sequence[Target], scheme: LabelScheme | None
+) -> Volume | None:
+    """Read the volume of whole bones of a case, if there is one and a task takes it."""
+    if path is None or scheme is None or all(target.task != "anatomy" for target in targets):
+        return None
+    volume = read_labels(path)
+    check_same_grid(picture.grid, volume.grid, str(image), str(path))
+    with naming(path):
+        _name_bones(volume.array, scheme)
+    return picture.like(volume.array)
 
 
 def _read_image(path: Path) -> Volume:
@@ -135,11 +154,18 @@ def _describe(labels: NDArray[Any], making: Making) -> dict[str, Any]:
     return {"classes": sorted({name_of[int(number)] for number in numbers})}
 
 
-def _volumes_of(labels: Volume, target: Target, making: Making, details: dict[str, Any]) -> dict[str, Volume] | None:
+def _volumes_of(
+    labels: Volume, bone_volume: Volume | None, target: Target, making: Making, details: dict[str, Any]
+) -> dict[str, Volume] | None:
     """Return the label volumes of a case for a dataset, by kind; None if it has no labels for it."""
     if making.scheme is None:
         numbers = {value: place for place, values in enumerate(making.classes.values(), 1) for value in values}
         return {"labels": labels.like(_renumber(labels.array, numbers))}
+    if bone_volume is not None and target.task == "anatomy":
+        details["whole_bones"] = _name_bones(bone_volume.array, making.scheme)
+        numbers = {making.scheme.anatomy[name]: target.labels[name] for name in target.bones}
+        is_left_out = not set(details["whole_bones"]) & set(target.bones)
+        return None if is_left_out else {"labels": labels.like(_renumber(bone_volume.array, numbers))}
     bones = [bone for bone in making.scheme.bones if bone.name in target.bones]
     if not details["bones"].keys() & set(target.bones):
         return None
@@ -157,6 +183,19 @@ def _volumes_of(labels: Volume, target: Target, making: Making, details: dict[st
         "fragments": labels.like(fragments),
         "anatomy": labels.like(_renumber(labels.array, anatomy)),
     }
+
+
+def _name_bones(anatomy: NDArray[Any], scheme: LabelScheme) -> list[str]:
+    """Return the names of the bones in a volume of whole bones; complain about numbers that are no bone's."""
+    name_of = {number: name for name, number in scheme.anatomy.items()}
+    numbers = [int(number) for number in np.unique(anatomy) if number]
+    if strange := [number for number in numbers if number not in name_of]:
+        known = ", ".join(f"{name} {number}" for name, number in scheme.anatomy.items())
+        raise SchemeError(
+            f"the volume of whole bones holds the numbers {', '.join(map(str, strange[:10]))}; scheme '{scheme.name}' "
+            f"numbers bones {known}: choose the scheme that fits (--scheme), or renumber the volume"
+        )
+    return [name_of[number] for number in numbers]
 
 
 def _renumber(labels: NDArray[Any], numbers: Mapping[int, int]) -> NDArray[Any]:

@@ -28,12 +28,14 @@ class SourceCase:
         image: The image file.
         labels: The label file, or None if there is none.
         problem: Why it cannot be used; empty if it can.
+        anatomy: The volume of whole bones, where the layout has such.
     """
 
     name: str
     image: Path
     labels: Path | None
     problem: str = ""
+    anatomy: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -101,25 +103,30 @@ def find_source_cases(source: str | Path, layouts: Sequence[Layout], *, without:
     if best is None:
         raise _nothing(source, layouts, listings)
     _, layout, images, labels = best
-    cases = tuple(_case(name, images[name], labels.get(name, []), layout) for name in sorted(images))
+    bones = _match(source, layout.anatomy, listings, without) if layout.anatomy else {}
+    cases = tuple(
+        _case(name, images[name], labels.get(name, []), bones.get(name, []), layout) for name in sorted(images)
+    )
     surplus = sorted(labels.keys() - images.keys())
     notes = (f"labels without an image are left out: {few(surplus)}",) if surplus else ()
     return FoundCases(cases, layout, notes)
 
 
-def _case(name: str, images: list[Path], labels: list[Path], layout: Layout) -> SourceCase:
+def _case(name: str, images: list[Path], labels: list[Path], bones: list[Path], layout: Layout) -> SourceCase:
     if not _SAFE_NAME.fullmatch(name):
         raise UsageError(
             f"the name of '{images[0]}' cannot become a case name ('{name}'); rename it with letters A-Z a-z, digits, "
             "'.', '_' and '-' only, and without patient data"
         )
     problem = ""
-    for files in (images, labels):
+    for files in (images, labels, bones):
         if len(files) > 1:
             problem = f"it is there twice: {', '.join(str(file) for file in sorted(files))}; keep one of them"
     if not labels:
         problem = f"'{images[0]}' has no labels ({layout.labels}); add them, or take the image away"
-    return SourceCase(name, images[0], labels[0] if labels else None, problem)
+    elif layout.anatomy and not bones:
+        problem = f"'{images[0]}' has no volume of whole bones ({layout.anatomy}); add it, or take the image away"
+    return SourceCase(name, images[0], labels[0] if labels else None, problem, bones[0] if bones else None)
 
 
 def _match(

@@ -79,6 +79,7 @@ def plan_targets(
     name: str | None,
     group: str | None,
     scheme: LabelScheme | None,
+    has_anatomy: bool = False,
 ) -> tuple[Target, ...]:
     """Return the datasets of a run, after checking that their folders are free or were made alike.
 
@@ -90,6 +91,7 @@ def plan_targets(
         name: Name of the dataset, or None for the recipe's.
         group: The group of bones, or None.
         scheme: The label scheme, or None for `semantic`.
+        has_anatomy: The source has volumes of whole bones.
 
     Raises:
         UsageError: A folder is taken, or the group does not exist.
@@ -97,7 +99,7 @@ def plan_targets(
     targets = []
     images = tuple(images)
     for task, number in tasks:
-        chosen, bones = ("", ()) if scheme is None else bones_of_group(scheme, recipe.groups, task, group)
+        chosen, bones = ("", ()) if scheme is None else bones_of_group(scheme, recipe.groups, task, group, has_anatomy)
         if scheme is None and group is not None:
             raise UsageError("groups of bones belong to the tasks abbc and anatomy (--group)")
         full = (name or recipe.dataset_name) + (_SUFFIXES[task] if name is None or len(tasks) > 1 else "")

@@ -76,7 +76,8 @@ def _incomplete(details: Mapping[str, Mapping[str, Any]], target: Target) -> Ite
         lacking = sorted(
             name
             for name, found in details.items()
-            if target.folder.name not in found.get("left_out", ()) and bone not in found.get("bones", ())
+            if target.folder.name not in found.get("left_out", ())
+            and bone not in found.get("whole_bones", found.get("bones", ()))
         )
         if lacking:
             yield f"{target.folder.name}: no labels of {bone} in {few(lacking)}; if it is in view there, leave them out"

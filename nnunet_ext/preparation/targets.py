@@ -78,7 +78,11 @@ class Target:
 
 
 def bones_of_group(
-    scheme: LabelScheme, groups: Mapping[str, tuple[str, ...]], task: str, group: str | None
+    scheme: LabelScheme,
+    groups: Mapping[str, tuple[str, ...]],
+    task: str,
+    group: str | None,
+    has_anatomy: bool = False,
 ) -> tuple[str, tuple[str, ...]]:
     """Return the bones whose labels a task uses.
 
@@ -88,6 +92,7 @@ def bones_of_group(
         task: `anatomy` takes the first group if none is chosen: what a case has no labels of must not be taught as
             background. `abbc` takes all bones.
         group: The chosen group, or None.
+        has_anatomy: The source has volumes of whole bones: `anatomy` takes all bones of the scheme's anatomy table.
 
     Returns:
         The group, empty for all bones, and the names of the bones.
@@ -95,7 +100,8 @@ def bones_of_group(
     Raises:
         UsageError: There is no such group, or it holds a bone that the scheme has not.
     """
-    known = tuple(bone.name for bone in scheme.bones)
+    takes_volumes = has_anatomy and task == "anatomy"
+    known = tuple(scheme.anatomy) if takes_volumes else tuple(bone.name for bone in scheme.bones)
     if group is not None and group not in groups:
         raise UsageError(f"there is no group '{group}'; the recipe has {', '.join(groups) or 'none'} (--group)")
     chosen = group or (next(iter(groups), "") if task == "anatomy" else "")

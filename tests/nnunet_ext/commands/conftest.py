@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
 
-from nnunet_ext.commands import evaluate, generate_labels, recover_instances
+from nnunet_ext.commands import evaluate, generate_labels, recover_instances, simulate_fractures
 
 
 @pytest.fixture
 def call(capfd):
     """Run a command in this process; return its exit status, stdout and stderr."""
     commands = {"generate": generate_labels.main, "recover": recover_instances.main, "evaluate": evaluate.main}
+    commands["simulate"] = simulate_fractures.main
 
     def run(name, *arguments):
         try:

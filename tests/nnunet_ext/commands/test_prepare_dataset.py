@@ -426,3 +426,59 @@ def test_image_is_the_same_for_nnunet(prepare, source, raw):
     assert image.read_bytes() == original.read_bytes()
     assert not os.path.samefile(image, original)
     assert SimpleITK.ReadImage(str(image)).GetDirection() == STRAIGHT
+
+
+@pytest.fixture
+def whole(source, save):
+    """A source of the recipe `simulated`: three cases with whole bones, femora of both sides among them."""
+    cases = ("a_00001", "a_00002", "b_00003")
+    folder = source("images/{}.mha", "labels/{}.mha", *cases)
+    for case in cases:
+        bones = np.zeros((14, 16, 30), np.uint8)
+        for number in range(1, 6):
+            bones[2:12, 2:12, 5 * number - 4 : 5 * number] = number
+        save(bones, folder / "anatomy" / f"{case}.mha", direction=STRAIGHT)
+    return folder
+
+
+def test_whole_bones_have_volumes_of_their_own(prepare, whole, raw):
+    status, text = prepare("simulated", whole, "-d", "20", "--task", "both")
+    assert status == 0, text
+    assert "no labels of" not in text
+    abbc, bones = raw / "Dataset020_Simulated_ABBC", raw / "Dataset021_Simulated_Anatomy"
+    about = json.loads((bones / "dataset.json").read_text())
+    names = ["sacrum", "left_hip", "right_hip", "left_femur", "right_femur"]
+    assert about["labels"] == {"background": 0} | {name: number for number, name in enumerate(names, 1)}
+    assert about["abbc"]["bones"] == names
+    assert about["abbc"]["patients"] == {"a_00001": "a", "a_00002": "a"}
+    written = read_volume(bones / "labelsTr" / "a_00001.mha").array
+    assert (written == read_volume(whole / "anatomy" / "a_00001.mha").array).all()
+    assert set(np.unique(read_volume(abbc / "anatomyTr" / "a_00001.mha").array)) == {0, 1, 2}
+
+
+def test_whole_bones_are_checked(prepare, whole, save):
+    save(np.full((14, 16, 30), 9, np.uint8), whole / "anatomy" / "a_00001.mha", direction=STRAIGHT)
+    save(np.ones((14, 16, 29), np.uint8), whole / "anatomy" / "a_00002.mha", direction=STRAIGHT)
+    (whole / "anatomy" / "b_00003.mha").unlink()
+    status, text = prepare("simulated", whole, "-d", "20", "--task", "anatomy")
+    assert status == 1
+    for message in (
+        "a_00001.mha': the volume of whole bones holds the numbers 9; scheme 'pengwin2024' numbers bones sacrum 1",
+        "anatomy/a_00002.mha' are on different grids: size",
+        "b_00003.mha' has no volume of whole bones (anatomy/{case}); add it, or take the image away",
+    ):
+        assert message in text
+    status, text = prepare(
+        "simulated", whole, "-d", "22", "--cases", "a_00001", "--images", "images", "--labels", "labels"
+    )
+    assert status == 0, text
+
+
+def test_whole_bones_are_turned_with_the_image(prepare, whole, raw):
+    for path in whole.glob("*/a_00001.mha"):
+        image = SimpleITK.DICOMOrient(SimpleITK.ReadImage(str(path)), "RAS")
+        SimpleITK.WriteImage(image, str(path))
+    given = read_volume(whole / "anatomy" / "a_00002.mha").array
+    assert prepare("simulated", whole, "-d", "20", "--task", "anatomy", "--cases", "a_00001")[0] == 0
+    (written,) = (raw / "Dataset020_Simulated_Anatomy" / "labelsTr").iterdir()
+    assert (read_volume(written).array == given).all()

@@ -97,3 +97,18 @@ def test_output_in_the_anatomy_folder(call, save, classes, anatomy, tmp_path):
 def test_function_refuses_unknown_engine(tmp_path):
     with pytest.raises(UsageError, match=r"unknown engine 'x'; choose one of fmm, watershed \(--engine\)"):
         recover_instances(tmp_path, tmp_path / "out", engine="x")
+
+
+def test_no_healing(call, save, labels, classes, anatomy, tmp_path, monkeypatch):
+    import postproc
+    from postproc.thresholds import DEFAULT_THRESHOLDS, WITHOUT_HEALING
+
+    used = []
+    true = postproc.recover_fragments
+    monkeypatch.setattr(postproc, "recover_fragments", lambda *a, **k: used.append(k["thresholds"]) or true(*a, **k))
+    source, bones = save(classes, tmp_path / "abbc.mha"), save(anatomy, tmp_path / "anatomy.mha")
+    for name, more in (("healed", ()), ("bare", ("--no-healing",))):
+        assert call("recover", "-i", source, "-a", bones, "-o", tmp_path / name, *more)[0] == 0
+    assert used == [DEFAULT_THRESHOLDS, WITHOUT_HEALING]
+    settings = json.loads((tmp_path / "bare" / "abbc-recover-instances.json").read_text())["settings"]
+    assert settings["healing"] is False
