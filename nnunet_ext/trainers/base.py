@@ -14,10 +14,13 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 
 from label_gen.classes import ABBC
-from label_gen.errors import FractureError
+from label_gen.errors import FractureError, UsageError
+from nnunet_ext.augmentation.light import lighten
 from nnunet_ext.augmentation.seeding import SeedTorch
 from nnunet_ext.trainers.resilience import ResilientCheckpoints
+from nnunet_ext.training.checkpoint_restoring import bare_network
 from nnunet_ext.training.loaders import ClassAwareLoader
+from nnunet_ext.training.memory_layout import lay_channels_last
 from nnunet_ext.training.preflight import check_training
 from nnunet_ext.training.settings import TrainingSettings
 from nnunet_ext.training.sides import LEFT_RIGHT_AXIS, MirrorSides, find_twins
@@ -33,6 +36,7 @@ class AbbcTrainerBase(ResilientCheckpoints, nnUNetTrainer):
     """
 
     epochs_in_name: ClassVar[int | None] = None
+    has_own_augmentation: ClassVar[bool] = False
     num_epochs: int
     initial_lr: float
     num_iterations_per_epoch: int
@@ -48,6 +52,11 @@ class AbbcTrainerBase(ResilientCheckpoints, nnUNetTrainer):
         device: torch.device = torch.device("cuda"),  # noqa: B008  # nnU-Net's own signature, which it inspects
     ) -> None:
         self.settings = TrainingSettings.from_environment()
+        if self.has_own_augmentation and self.settings.augmentation != "full":
+            raise UsageError(
+                f"{type(self).__name__} has augmentations of its own, of which there is no light form; unset "
+                "ABBC_AUGMENTATION, or train with another trainer"
+            )
         check_training(plans, configuration, dataset_json, fold)
         self.check_dataset(plans, configuration, dataset_json)
         super().__init__(plans, configuration, fold, dataset_json, device)
@@ -75,6 +84,12 @@ class AbbcTrainerBase(ResilientCheckpoints, nnUNetTrainer):
         self.num_iterations_per_epoch = settings.iterations or self.num_iterations_per_epoch
         self.num_val_iterations_per_epoch = settings.val_iterations or self.num_val_iterations_per_epoch
         self.print_to_log_file(f"abbc settings: {settings}", also_print_to_console=False)
+
+    def initialize(self) -> None:
+        """Build network, loss and optimiser as nnU-Net does; on a processor, in the layout that is faster there."""
+        super().initialize()
+        if self.device.type == "cpu":
+            lay_channels_last(bare_network(self))
 
     # --- data -------------------------------------------------------------------------------------------------------
 
@@ -145,6 +160,8 @@ class AbbcTrainerBase(ResilientCheckpoints, nnUNetTrainer):
             patch, rotation, scales, mirror_axes, dummy_2d, use_mask_for_norm=masks, **common
         )
         prepare = self.get_validation_transforms(scales, **common)
+        if self.settings.augmentation == "light":
+            augment, initial_patch = lighten(augment), patch
         cases = self.get_tr_and_val_datasets()
         training = ComposeTransforms([*self.first_transforms(training=True), augment])
         validation = ComposeTransforms([*self.first_transforms(training=False), prepare])
@@ -187,6 +204,9 @@ class AbbcTrainerBase(ResilientCheckpoints, nnUNetTrainer):
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
         """Validate as nnU-Net does; for ABBC classes also recover the fragments and score these."""
+        if self.settings.final_validation == "off":
+            self.print_to_log_file("No final validation, ABBC_FINAL_VALIDATION is off; run the same command with --val")
+            return
         super().perform_actual_validation(save_probabilities)
         labels = {str(name).lower() for name in self.dataset_json["labels"]}
         if self.local_rank != 0 or not {member.name.lower() for member in ABBC} <= labels:

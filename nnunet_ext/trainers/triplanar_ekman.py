@@ -91,6 +91,7 @@ class nnUNetTrainerTriPlanarEkman(SliceTrainerBase):  # noqa: N801
     chosen here.
     """
 
+    has_own_augmentation = True
     table = EkmanTable()
     epochs: int = 100
     learning_rate: float = 1e-3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from label_gen.errors import UsageError
 
@@ -18,6 +18,8 @@ VARIABLES = {
     "val_iterations": "ABBC_VAL_ITERATIONS",
     "border_share": "ABBC_BORDER_SHARE",
     "border_weight": "ABBC_BORDER_WEIGHT",
+    "augmentation": "ABBC_AUGMENTATION",
+    "final_validation": "ABBC_FINAL_VALIDATION",
     "checkpoint_minutes": "ABBC_CHECKPOINT_MINUTES",
     "checkpoint_mirror": "ABBC_CHECKPOINT_MIRROR",
 }
@@ -35,6 +37,10 @@ class TrainingSettings:
         val_iterations: Validation steps per epoch.
         border_share: Of the patches that nnU-Net centres on foreground, the share that is centred on border, 0 to 1.
         border_weight: Weight of the class border in the cross entropy, where the others have 1.
+        augmentation: `full` is nnU-Net's; `light` leaves out what interpolates or filters patches, and reads them
+            without a margin: for simulated cases, all different from the start, on machines with few cores.
+        final_validation: `off` leaves out the prediction of the validation cases after the training, which on a
+            processor can take longer than the training; nnU-Net's `--val` does it later.
         checkpoint_minutes: A checkpoint is written at the end of an epoch once this time has passed.
         checkpoint_mirror: Folder or fsspec URL to which checkpoints are copied while the training goes on.
     """
@@ -45,6 +51,8 @@ class TrainingSettings:
     val_iterations: int | None = None
     border_share: float | None = None
     border_weight: float | None = None
+    augmentation: Literal["full", "light"] = "full"
+    final_validation: Literal["on", "off"] = "on"
     checkpoint_minutes: float = 5.0
     checkpoint_mirror: str | None = field(default=None, repr=False)  # a URL may hold a password
 
@@ -95,6 +103,17 @@ def _number(
     return read
 
 
+def _one_of(*words: str) -> Callable[[str, str], str]:
+    """Return a reader of one of some words."""
+
+    def read(name: str, text: str) -> str:
+        if text.lower() in words:
+            return text.lower()
+        raise UsageError(f"{name} must be {' or '.join(words)}; got: '{text}'")
+
+    return read
+
+
 _READERS: dict[str, Callable[[str, str], Any]] = {
     "epochs": _number(int, 1),
     "initial_lr": _number(float, 0, open_low=True),
@@ -102,6 +121,8 @@ _READERS: dict[str, Callable[[str, str], Any]] = {
     "val_iterations": _number(int, 1),
     "border_share": _number(float, 0, 1),
     "border_weight": _number(float, 0, open_low=True),
+    "augmentation": _one_of("full", "light"),
+    "final_validation": _one_of("on", "off"),
     "checkpoint_minutes": _number(float, 0),
     "checkpoint_mirror": lambda name, text: text,
 }

@@ -164,3 +164,57 @@ def test_loaders_work_in_spawned_processes(make, monkeypatch, trainer, labels, c
     assert batch["target"].shape == batch["data"].shape
     if workers:
         batches._finish()
+
+
+HEAVY = {"SpatialTransform", "SimulateLowResolutionTransform", "GaussianBlurTransform"}
+
+
+@pytest.mark.parametrize(
+    ("trainer", "labels", "configuration"),
+    [(nnUNetTrainerABBC, ABBC_LABELS, "3d_fullres"), (nnUNetTrainerBones, BONES, "triplanar")],
+)
+@pytest.mark.parametrize("augmentation", ["full", "light"])
+def test_light_augmentation_reads_no_margin_and_interpolates_nothing(
+    make, monkeypatch, trainer, labels, configuration, augmentation
+):
+    monkeypatch.setenv("ABBC_AUGMENTATION", augmentation)
+    made = make(trainer, labels, configuration)
+    loaders = []
+    monkeypatch.setattr(made, "_start", lambda loader, workers, cached: loaders.append(loader))
+    monkeypatch.setattr(made, "get_tr_and_val_datasets", lambda: (Cases(), Cases()))
+    made.batch_size, made.dataset_class = 2, object
+    made.get_dataloaders()
+    training = loaders[0]
+    inner = training.transforms.transforms[-1].transforms
+    used = {type(getattr(t, "transform", t)).__name__ for t in inner}
+    assert used & HEAVY == (HEAVY if augmentation == "full" else set())
+    assert {"GaussianNoiseTransform", "ContrastTransform", "GammaTransform"} <= used
+    batch = next(training)
+    assert batch["data"].shape == (2, 1, *made.training_patch())
+    if augmentation == "light":
+        assert max(training.patch_size) == max(made.training_patch())
+    else:
+        assert max(training.patch_size) > max(made.training_patch())
+
+
+def test_trainer_with_augmentations_of_its_own_has_no_light_form(make, monkeypatch, tmp_path):
+    monkeypatch.setenv("ABBC_AUGMENTATION", "light")
+    with pytest.raises(UsageError, match="of which there is no light form; unset ABBC_AUGMENTATION"):
+        make(nnUNetTrainerTriPlanarEkman, configuration="triplanar")
+    assert not (tmp_path / "results").exists()
+
+
+def test_final_validation_can_be_left_out(make, monkeypatch):
+    from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+    called = []
+    monkeypatch.setattr(nnUNetTrainer, "perform_actual_validation", lambda *_: called.append("validation"))
+    monkeypatch.setattr("nnunet_ext.training.fragments.score_fragments", lambda *_: called.append("fragments"))
+    make(nnUNetTrainerBones, BONES).perform_actual_validation()
+    assert called == ["validation"]
+    monkeypatch.setenv("ABBC_FINAL_VALIDATION", "off")
+    trainer = make(nnUNetTrainerABBC)
+    trainer.perform_actual_validation()
+    assert called == ["validation"]
+    with open(trainer.log_file) as log:
+        assert "run the same command with --val" in log.read()

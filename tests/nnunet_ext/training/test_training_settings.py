@@ -13,9 +13,9 @@ def test_defaults_leave_everything_to_the_trainer():
 
 
 def test_all_are_read():
-    values = ["7", "0.02", "10", "3", "0", "12.5", "0", "s3://bucket/x"]
+    values = ["7", "0.02", "10", "3", "0", "12.5", "Light", "off", "0", "s3://bucket/x"]
     settings = TrainingSettings.from_environment(dict(zip(VARIABLES.values(), values, strict=True)))
-    expected = (7, 0.02, 10, 3, 0.0, 12.5, 0.0, "s3://bucket/x")
+    expected = (7, 0.02, 10, 3, 0.0, 12.5, "light", "off", 0.0, "s3://bucket/x")
     assert tuple(getattr(settings, name) for name in VARIABLES) == expected
 
 
@@ -33,6 +33,7 @@ def test_password_of_a_mirror_is_not_shown():
         ("ABBC_INITIAL_LR", "inf", "number above 0"),
         ("ABBC_BORDER_SHARE", "1.5", "number from 0 to 1; got: '1.5'"),
         ("ABBC_BORDER_WEIGHT", "-1", "number above 0"),
+        ("ABBC_AUGMENTATION", "some", "ABBC_AUGMENTATION must be full or light; got: 'some'"),
         ("ABBC_EPOCH", "3", "unknown environment variable ABBC_EPOCH; there are ABBC_EPOCHS"),
     ],
 )
