@@ -118,7 +118,7 @@ class BoneTissue:
         density = float(np.clip(rng.lognormal(np.log(0.95), 0.28), 0.5, 1.6))
         return cls(
             density=density,
-            cortical_hu=float(1070.0 * density**0.25 * rng.uniform(0.92, 1.08)),
+            cortical_hu=float(1040.0 * density**0.25 * rng.uniform(0.92, 1.08)),
             cortex_share=float(rng.uniform(0.85, 1.2) * density**0.25),
             texture_hu=float(rng.uniform(38.0, 62.0)),
             # Trabeculae run along the load, more up than across.
@@ -126,7 +126,7 @@ class BoneTissue:
             coarse=Tile.draw(rng, (2.4, 1.8, 1.8), 1.0),
             regions=Waves.draw(rng, 1.0, (18.0, 90.0), 10),
             thickness=Waves.draw(rng, 1.0, (22.0, 120.0), 10),
-            rim_mm=float(rng.uniform(0.3, 0.7)),
+            rim_mm=float(rng.uniform(0.25, 0.6)),
         )
 
     def coverage(self, depth: NDArray[np.float32], spacing_mm: Sequence[float]) -> NDArray[np.float32]:

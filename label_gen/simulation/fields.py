@@ -77,8 +77,10 @@ class FieldReader:
     def slab(self, field: NDArray[np.float32], start: int, stop: int) -> NDArray[np.float32]:
         """Return a field (coarse z, y, x) in the fine slices from `start` to `stop`, float32 (z, y, x)."""
         along_z = np.tensordot(self._weights[0][start:stop], field, 1)
-        read: NDArray[np.float32] = np.matmul(np.matmul(self._weights[1], along_z), self._weights[2].T)
-        return read
+        along_y = np.matmul(self._weights[1], along_z)
+        # As one product of two matrices: NumPy hands stacks with a transposed one to no BLAS.
+        read: NDArray[np.float32] = along_y.reshape(-1, along_y.shape[2]) @ self._weights[2].T
+        return read.reshape(*along_y.shape[:2], -1)
 
     def at(self, field: NDArray[Any], points: Points) -> NDArray[np.float32]:
         """Return a field at points in mm."""

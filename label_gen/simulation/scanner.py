@@ -10,10 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import convolve1d, gaussian_filter, uniform_filter1d
 
-from label_gen.errors import UsageError
 from label_gen.simulation.settings import SimulationSettings
 
-__all__ = ["LOWEST_HU", "Scanner", "average_slices"]
+__all__ = ["LOWEST_HU", "Scanner"]
 
 LOWEST_HU, HIGHEST_HU = -1024, 3071
 """Range of a CT of 12 bits."""
@@ -113,25 +112,3 @@ class Scanner:
         weights = np.clip((width + 1.0) / 2.0 - np.abs(np.arange(-half, half + 1)), 0.0, 1.0)
         thick: NDArray[np.float32] = convolve1d(image, weights / weights.sum(), axis=0, mode="nearest")
         return thick
-
-
-def average_slices(fine: NDArray[np.int16], factor: int) -> NDArray[np.int16]:
-    """Return thick slices, each the mean of `factor` fine ones.
-
-    Args:
-        fine: Hounsfield units, int16 (z, y, x).
-        factor: How many slices make one; the number of slices is a multiple of it.
-
-    Returns:
-        Hounsfield units, int16 (z / factor, y, x).
-
-    Raises:
-        UsageError: The number of slices is no multiple of the factor.
-    """
-    if factor < 1 or fine.shape[0] % factor:
-        raise UsageError(f"{fine.shape[0]} slices cannot be averaged by {factor}; a multiple of the factor is expected")
-    if factor == 1:
-        return fine
-    stacked = fine.reshape(fine.shape[0] // factor, factor, *fine.shape[1:])
-    thick: NDArray[np.int16] = np.rint(stacked.mean(axis=1, dtype=np.float32)).astype(np.int16)
-    return thick

@@ -14,7 +14,7 @@ class FractureKinds:
     """Weights of the ways in which two fragments lie to each other.
 
     Attributes:
-        closed: Bone touches bone; at most a small step and a gap of less than a voxel.
+        closed: Labels touch voxel on voxel; a small step in the cortex, and mostly a dark line.
         opened: Apart by 1 to 5 mm, turned a little.
         displaced: Apart or aside by 5 to 20 mm, turned up to 20 degrees.
         impacted: Pushed into each other by 1 to 4 mm.
@@ -42,7 +42,8 @@ class SimulationSettings:
         kinds: Weights of closed, opened, displaced and impacted fractures.
         crack_rate: Mean number of incomplete cracks in a broken bone; they separate nothing.
         label_cracks: Cracks part fragments in the labels too, where they cut through.
-        chip_rate: Mean number of small chips (0.3 to 1.5 cm3) in a broken bone.
+        chip_rate: Mean number of small chips (0.3 to 1.5 cm3) in a broken bone, beside those that the sizes of real
+            fragments bring along.
         min_fragment_mm3: Smallest fragment.
         femora: Femora may break too.
         vary_anatomy: Change sizes and shapes of given bones at random, and take the mirror image of half of them.
@@ -56,7 +57,7 @@ class SimulationSettings:
     kinds: FractureKinds = field(default_factory=FractureKinds)
     crack_rate: float = 0.4
     label_cracks: bool = False
-    chip_rate: float = 0.3
+    chip_rate: float = 0.05
     min_fragment_mm3: float = 300.0
     femora: bool = True
     vary_anatomy: bool = True

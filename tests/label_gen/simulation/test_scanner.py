@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from label_gen.errors import UsageError
-from label_gen.simulation.scanner import Scanner, average_slices
+from label_gen.simulation.scanner import Scanner
 from label_gen.simulation.settings import SimulationSettings
 
 SPACING = (1.0, 1.0, 1.0)
@@ -15,18 +14,11 @@ def scanner(seed=0, **settings):
 
 
 def test_thick_slices_are_the_mean_of_fine_ones():
-    fine = np.arange(6 * 2 * 3, dtype=np.int16).reshape(6, 2, 3) - 20
-    thick = average_slices(fine, 3)
-    assert thick.dtype == np.int16
-    np.testing.assert_array_equal(thick[0], fine[1])
-    np.testing.assert_array_equal(thick[1], fine[4])
-    assert average_slices(fine, 1) is fine
-
-
-@pytest.mark.parametrize("factor", [0, 4])
-def test_slices_that_do_not_fit_are_refused(factor):
-    with pytest.raises(UsageError, match="cannot be averaged by"):
-        average_slices(np.zeros((6, 2, 2), np.int16), factor)
+    fine = np.arange(6 * 2 * 3, dtype=np.float32).reshape(6, 2, 3) ** 1.5
+    thick = scanner(slice_thickness_mm=3.0).thickened(fine, 1.0)
+    np.testing.assert_allclose(thick[1:-1], (fine[:-2] + fine[1:-1] + fine[2:]) / 3, rtol=1e-5)
+    np.testing.assert_array_equal(scanner(slice_thickness_mm=1.0).thickened(fine, 1.0), fine)
+    np.testing.assert_array_equal(scanner().thickened(fine, 1.0), fine)
 
 
 def test_kernel_follows_the_settings():
