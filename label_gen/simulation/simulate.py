@@ -25,8 +25,9 @@ from label_gen.simulation.warped_ct import break_ct
 
 __all__ = ["IntactCT", "SimulatedCase", "simulate_fractures"]
 
-FINE_STEP_MM = 1.0
-"""Slices further apart than 1.25 of this are drawn finer, and seen as thick. Source: chosen here, half a cortex."""
+THICK_MM, FINE_MM = 1.6, 1.25
+"""Slices further apart than the first are drawn as finer ones, at most the second apart, and seen as thick. Source:
+chosen here: thinner slices differ little from what the point spread makes of them."""
 
 FEMUR_LENGTH_MM = 170.0
 """How far below its top a femur may break; the rest leaves most fields of view. Source: chosen here."""
@@ -205,7 +206,8 @@ def _break(anatomy: Mapping[str, Solid], name: str, count: int, seed: int, setti
 
 def _slice_factor(grid: SampleGrid) -> int:
     """Return of how many finer slices, an odd number, each slice of the CT is made."""
-    half = int(max(0.0, np.ceil((grid.spacing_mm[0] / (1.25 * FINE_STEP_MM) - 1.0) / 2.0)))
+    step = grid.spacing_mm[0]
+    half = int(np.ceil((step / FINE_MM - 1.0) / 2.0)) if step > THICK_MM else 0
     return 2 * half + 1
 
 
