@@ -3,7 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: demo test lint benchmark clean
+PROFILE ?= cpu
+MODELS ?= models
+
+.PHONY: demo test lint benchmark models clean
 demo: $(STAMP)
 	$(BIN)/abbc-demo -o demo
 
@@ -14,6 +17,11 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# Hours: the two models that ship, from nothing. It resumes. PROFILE=gpu for a graphics card; ANATOMIES="DIR ..." adds
+# bones of your own; more by abbc-train-models itself.
+models: $(STAMP)
+	$(BIN)/abbc-train-models -o $(MODELS) --profile $(PROFILE) $(if $(ANATOMIES),--anatomies $(ANATOMIES))
 
 benchmark: $(STAMP)
 	$(BIN)/python -m tests.benchmarks

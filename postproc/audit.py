@@ -17,7 +17,7 @@ from postproc.overlap import label_overlap
 from postproc.recover import RecoveredFragments, recover_fragments
 from postproc.thresholds import Thresholds
 
-__all__ = ["CaseAudit", "PieceAudit", "audit_round_trip"]
+__all__ = ["CaseAudit", "PieceAudit", "anatomy_of", "audit_round_trip"]
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def audit_round_trip(
     """
     generated = generated or generate_abbc(labels, spacing_mm, scheme=scheme, mode=mode)
     recovered = recover_fragments(
-        generated.abbc, spacing_mm, anatomy=_anatomy_of(labels, scheme), scheme=scheme, thresholds=thresholds
+        generated.abbc, spacing_mm, anatomy=anatomy_of(labels, scheme), scheme=scheme, thresholds=thresholds
     )
     box = bounding_box(labels) or (slice(0), slice(0), slice(0))
     order = canonical_axes(labels[box], check_spacing(spacing_mm))
@@ -151,8 +151,16 @@ def _largest(shares: Mapping[int, int]) -> int:
     return max(shares, key=lambda key: (shares[key], -key), default=0)
 
 
-def _anatomy_of(labels: NDArray[Any], scheme: LabelScheme) -> NDArray[np.uint8]:
-    """Return the true anatomy: for every voxel the anatomy number of its fragment's bone."""
+def anatomy_of(labels: NDArray[Any], scheme: LabelScheme) -> NDArray[np.uint8]:
+    """Return the true anatomy: for every voxel the anatomy number of its fragment's bone.
+
+    Args:
+        labels: Fragment numbers (z, y, x) in the bands of the scheme, 0 elsewhere.
+        scheme: The scheme. Where a band covers several bones, the first of them is taken.
+
+    Returns:
+        Anatomy numbers (z, y, x).
+    """
     table = np.zeros(int(labels.max()) + 1, np.uint8)
     for bone in scheme.bones:
         table[bone.first_id : bone.last_id + 1] = scheme.anatomy[bone.parts[0]]

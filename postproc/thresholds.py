@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from math import inf
 
 from label_gen.errors import UsageError
 
-__all__ = ["DEFAULT_THRESHOLDS", "Thresholds", "thresholds_of"]
+__all__ = ["DEFAULT_THRESHOLDS", "WITHOUT_HEALING", "Thresholds", "thresholds_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,11 @@ DEFAULT_THRESHOLDS: Mapping[str, Thresholds] = {
 
 Source: sizes from the PENGWIN 2024 training set and published failure counts of 2026; see each attribute.
 """
+
+WITHOUT_HEALING: Mapping[str, Thresholds] = {
+    bone: replace(thresholds, merge_below=0.0, split_mm3=inf) for bone, thresholds in DEFAULT_THRESHOLDS.items()
+}
+"""The same, but fragments are neither cut along border nor joined for want of it: what the cores say is left as is."""
 
 
 def thresholds_of(bone: str, table: Mapping[str, Thresholds] | None = None) -> Thresholds:

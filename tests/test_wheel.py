@@ -76,10 +76,14 @@ def test_installed_names(fresh):
     info = f"nnunet_abbc-{PROJECT['version']}.dist-info"
     assert {path.name for path in packages.iterdir()} == {*PACKAGES, info, "dependencies.pth"}
     for name in PACKAGES:
-        installed = {file for file in files_below(packages / name) if not file.startswith("_datasets/")}
+        apart = ("_datasets/", "pretrained/")
+        installed = {file for file in files_below(packages / name) if not file.startswith(apart)}
         assert installed == {file for file in files_below(ROOT / name) if file.endswith(".py")}
         assert (packages / name / "py.typed").is_file()
     assert files_below(packages / "nnunet_ext" / "_datasets") == files_below(ROOT / "datasets")
+    places = (packages / "nnunet_ext" / "pretrained", ROOT / "nnunet_ext" / "pretrained")
+    models = [{path.relative_to(place) for path in place.rglob("*")} for place in places]
+    assert models[0] == models[1]
     assert not [path for path in packages.rglob("*") if path.name in {"datasets", "tests"}]
     assert (packages / info / "licenses" / "LICENSE").read_bytes() == (ROOT / "LICENSE").read_bytes()
 

@@ -58,7 +58,8 @@ def predict(
     Args:
         images: Folder with `CASE_0000`, `CASE_0001` ... of the file type that the model was trained with.
         output: Folder for the segmentations `CASE`; made if missing.
-        model: Folder of the model. Without it, dataset, plans, trainer and configuration say which of `nnUNet_results`.
+        model: Folder of the model, or name of one that comes with the package: `bones` or `abbc`, fold 0. Without it,
+            dataset, plans, trainer and configuration say which of `nnUNet_results`.
         dataset: Number or name of the dataset.
         plans: Name of the plans.
         trainer: Class name of the trainer.
@@ -93,13 +94,18 @@ def predict(
     from nnunet_ext.batch import run_batch
     from nnunet_ext.cases import check_output
     from nnunet_ext.manifest import Manifest
+    from nnunet_ext.models import MODELS, model_folder
     from nnunet_ext.triplanar.images import find_tasks
 
     if not 0 < step_size <= 1:
         raise UsageError(f"the step size must be above 0 and at most 1; got: {step_size} (-step_size)")
     if not 0 <= part_id < num_parts:
         raise UsageError(f"the part must be one of 0 to {num_parts - 1}; got: {part_id} (-part_id, -num_parts)")
-    folder = Path(model) if model is not None else _find_model(dataset, trainer, plans, configuration)
+    if model is not None and str(model) in MODELS and not Path(model).is_dir():
+        folder = model_folder(str(model))
+        folds = (0,) if tuple(folds) == FOLDS else folds
+    else:
+        folder = Path(model) if model is not None else _find_model(dataset, trainer, plans, configuration)
     check_output(output, images, folder)
     predictor = _load(folder, folds, checkpoint, device, step_size, mirroring, results_on_device, verbose, progress)
     stage = predictor.configuration_manager.previous_stage_name
@@ -222,7 +228,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("-i", required=True, metavar="IMAGES", help="folder of images, CASE_0000 and so on")
     add("-o", required=True, metavar="OUT", help="folder for the segmentations")
-    add("-m", metavar="MODEL", help="model folder, instead of -d -p -tr -c")
+    add("-m", metavar="MODEL", help="bones or abbc, which come with the package, or a model folder; or -d -p -tr -c")
     add("-d", metavar="DATASET", help="number or name of the dataset")
     add("-p", default="nnUNetPlans", metavar="PLANS", help="name of the plans")
     add("-tr", default="nnUNetTrainer", metavar="TRAINER", help="class name of the trainer")

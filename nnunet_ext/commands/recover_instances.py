@@ -29,6 +29,7 @@ def recover_instances(
     anatomy: str | Path | None = None,
     scheme: str | Path = "pengwin2024",
     engine: Literal["fmm", "watershed"] = "fmm",
+    healing: bool = True,
     workers: int = 1,
     overwrite: bool = False,
     on_result: Callable[[CaseResult], None] | None = None,
@@ -45,6 +46,7 @@ def recover_instances(
             Without it all bone is one region.
         scheme: Name of a label scheme, or a `.toml` file.
         engine: `fmm` (fast marching, the reference) or `watershed`.
+        healing: Cut fragments along border inside them, and join fragments that no border parts.
         workers: Cases run at the same time, in processes of their own; 0 or 1 for one after the other in this one.
         overwrite: Redo finished cases instead of skipping them.
         on_result: Called with the result of each case as it comes.
@@ -86,9 +88,17 @@ def recover_instances(
         problem = ""
         if anatomy is not None and partner is None:
             problem = f"there is no anatomy of this name in '{Path(anatomy).name}'; add '{case.name}.nii.gz' to it"
-        arguments = {"abbc": case.path, "anatomy": partner, "output": target, "scheme": loaded, "engine": engine}
+        arguments = {
+            "abbc": case.path,
+            "anatomy": partner,
+            "output": target,
+            "scheme": loaded,
+            "engine": engine,
+            "healing": healing,
+        }
         tasks.append(Task(case.name, (target,), arguments, problem))
     settings = {"scheme": loaded.name, "engine": engine, "anatomy": anatomy is not None}
+    settings |= {} if healing else {"healing": False}
     return run_batch(
         _recover_case,
         tasks,
@@ -102,11 +112,17 @@ def recover_instances(
 
 
 def _recover_case(
-    abbc: Path, anatomy: Path | None, output: Path, scheme: LabelScheme, engine: Literal["fmm", "watershed"]
+    abbc: Path,
+    anatomy: Path | None,
+    output: Path,
+    scheme: LabelScheme,
+    engine: Literal["fmm", "watershed"],
+    healing: bool,
 ) -> dict[str, Any]:
     from nnunet_ext.probabilities import read_abbc
     from nnunet_ext.volumes import Volume, check_same_grid, naming, read_labels, write_volume
     from postproc import recover_fragments
+    from postproc.thresholds import DEFAULT_THRESHOLDS, WITHOUT_HEALING
 
     bones = None if anatomy is None else read_labels(anatomy)
     classes = read_abbc(abbc, scheme, anatomy=None if bones is None else bones.grid)
@@ -119,6 +135,7 @@ def _recover_case(
             anatomy=None if bones is None else bones.array,
             scheme=scheme,
             engine=engine,
+            thresholds=DEFAULT_THRESHOLDS if healing else WITHOUT_HEALING,
         )
     write_volume(Volume.on_grid(recovered.labels, classes.grid), output)
     return recovered.to_dict()
@@ -160,6 +177,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder, or file for a single case")
     parser.add_argument("--engine", choices=ENGINES, default="fmm", help="fmm is the reference")
+    parser.add_argument("--no-healing", action="store_true", help="neither cut nor join fragments by their border")
     add_batch_options(parser)
     options = parser.parse_args(argv)
 
@@ -175,6 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             anatomy=options.anatomy,
             scheme=options.scheme,
             engine=options.engine,
+            healing=not options.no_healing,
             workers=options.workers,
             overwrite=options.overwrite,
             on_result=show,

@@ -55,7 +55,7 @@ def simulate_fractures_to_files(
     impacted: float = 0.09,
     cracks: float = 0.4,
     label_cracks: bool = False,
-    chips: float = 0.3,
+    chips: float = 0.05,
     min_fragment_mm3: float = 300.0,
     femora: bool = True,
     variation: bool = True,
@@ -288,7 +288,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--impacted", type=float, default=0.09, metavar="W", help="weight of those pushed into each other")
     add("--cracks", type=float, default=0.4, metavar="N", help="mean number of incomplete cracks in a broken bone")
     add("--label-cracks", action="store_true", help="let cracks part fragments in the labels")
-    add("--chips", type=float, default=0.3, metavar="N", help="mean number of small chips in a broken bone")
+    add("--chips", type=float, default=0.05, metavar="N", help="mean number of small chips in a broken bone")
     add("--min-fragment", dest="min_fragment_mm3", type=float, default=300.0, metavar="MM3", help="smallest fragment, "
         "cubic millimetres")  # fmt: skip
     add("--no-femora", action="store_true", help="leave femora whole")

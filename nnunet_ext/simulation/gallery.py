@@ -152,7 +152,7 @@ def _load(name: str, labels: Path, image: Path | None, record: Path) -> tuple[_P
     text = ""
     if about:
         kinds = [str(fracture.get("kind", "")) for fracture in about.get("fractures", ())]
-        counted = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds))
+        counted = ", ".join(f"{kinds.count(kind)} {kind}" for kind in dict.fromkeys(kinds)) or "none"
         source = about.get("source", {})
         text = f"bones of {source.get('name', 'unknown source')}, seed {about.get('seed')}; fractures: {counted}. "
     step = " x ".join(f"{value:.2f}" for value in turned.spacing_mm[::-1])
@@ -286,6 +286,7 @@ def _png(image: NDArray[np.uint8]) -> str:
     from matplotlib.image import imsave
 
     stream = io.BytesIO()
+    no_version: dict[str, Any] = {"Software": None}
     colours = np.repeat(image[..., None], 3, axis=-1) if image.ndim == 2 else image
-    imsave(stream, colours, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
+    imsave(stream, colours, format="png", metadata=no_version, pil_kwargs={"optimize": True})
     return base64.b64encode(stream.getvalue()).decode("ascii")

@@ -69,7 +69,7 @@ def _per_bone(axes: Any, statistics: SetStatistics) -> None:
         axes.bar(place + np.arange(len(here)), 100 * np.array(here), color=HERE, width=0.8)
         axes.plot(place + np.arange(len(real)), 100 * np.array(real), "_", color=REAL, ms=11, mew=2.5)
         ticks.append(place + (count - 1) / 2)
-        names.append(bone.replace("_", " "))
+        names.append(bone.replace("_", "\n"))
         place += count + 1.0
     axes.set_xticks(ticks, names)
     axes.set(ylabel="% of cases", title="Bones with a 1st, 2nd, 3rd ... fragment (from left to right)")
@@ -92,6 +92,7 @@ def _contacts(axes: Any, statistics: SetStatistics) -> None:
     axes.hist(100 * np.array(statistics.contact_shares), bins=np.arange(0.0, 105.0, 5.0), color=HERE, alpha=0.85)
     axes.set(xlabel="% of the surface near a neighbour", ylabel="cases", title="Surface that touches its neighbour")
     axes.set_xlim(0, 100)
+    axes.yaxis.get_major_locator().set_params(integer=True)
     if statistics.kind_shares:
         said = "\n".join(f"{kind} {100 * share:.0f} %" for kind, share in statistics.kind_shares.items())
         axes.text(0.98, 0.8, f"fractures\n{said}", transform=axes.transAxes, ha="right", va="top", size=8, color=FAINT)

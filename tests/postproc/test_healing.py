@@ -89,3 +89,22 @@ def test_joins_in_a_row_end_in_one_fragment():
     owners, events = merge(labels, evidence)
     assert len(events) == 2
     np.testing.assert_array_equal(owners, np.where(labels == 4, 4, labels > 0))
+
+
+def test_without_healing_nothing_is_cut_or_joined():
+    from label_gen import ABBC
+    from postproc import recover_fragments
+    from postproc.thresholds import DEFAULT_THRESHOLDS, WITHOUT_HEALING
+
+    broken = np.full((12, 12, 40), ABBC.BOUNDARY, np.uint8)  # two cores and no border between them
+    broken[2:10, 2:10, 2:18] = broken[2:10, 2:10, 22:38] = ABBC.CORE
+    merged = np.full((12, 12, 40), ABBC.CORE, np.uint8)  # border through one core, but for a thread
+    merged[:, :, 19:21] = ABBC.BORDER
+    merged[0, 0, 19:21] = ABBC.CORE
+    bone = np.ones(broken.shape, np.uint8)
+    counts = {}
+    for name, thresholds in (("healed", DEFAULT_THRESHOLDS), ("bare", WITHOUT_HEALING)):
+        for what, classes in (("broken", broken), ("merged", merged)):
+            found = recover_fragments(classes, (1.0, 1.0, 1.0), anatomy=bone, thresholds=thresholds)
+            counts[name, what] = len(found.fragments)
+    assert counts == {("healed", "broken"): 1, ("healed", "merged"): 2, ("bare", "broken"): 2, ("bare", "merged"): 1}

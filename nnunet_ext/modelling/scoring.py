@@ -1,0 +1,150 @@
+"""How good the ABBC model is: fragments recovered with the true anatomy, in several ways, from one prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+from label_gen.errors import DataError
+from nnunet_ext.modelling.prediction import Prediction, predict_measured, read_costs, sum_up_costs
+from nnunet_ext.modelling.trial_cases import TrialCase, find_trial_cases
+
+__all__ = ["VARIANTS", "Recovery", "score_abbc_model"]
+
+FIGURES = ("fragment_iou", "fragment_dice", "fragment_hd95_mm", "fragment_assd_mm", "recall", "precision", "f1")
+COUNTS = ("merge_errors", "split_errors", "reference_fragments", "prediction_fragments")
+"""What of the scores of `abbc-evaluate` is repeated in the summary: means, and sums."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recovery:
+    """A way to turn a prediction into fragments.
+
+    Attributes:
+        probabilities: Recover from probabilities, not from the classes alone.
+        healing: Cut and join fragments by their border.
+    """
+
+    probabilities: bool = True
+    healing: bool = True
+
+
+VARIANTS: Mapping[str, Recovery] = {
+    "default": Recovery(),
+    "hard classes": Recovery(probabilities=False),
+    "no healing": Recovery(healing=False),
+    "hard classes, no healing": Recovery(probabilities=False, healing=False),
+}
+"""The recoveries that are compared."""
+
+
+def score_abbc_model(
+    model: str | Path,
+    cases: str | Path | Sequence[TrialCase],
+    output: str | Path,
+    *,
+    variants: Mapping[str, Recovery] = VARIANTS,
+    scheme: str | Path = "pengwin2024",
+    prediction: Prediction = Prediction(),  # noqa: B008, frozen
+    keep_probabilities: bool = False,
+    workers: int = 1,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Predict cases, recover their fragments with the true anatomy, and score them by `abbc-evaluate`.
+
+    Writes into the output `predicted/`, `fragments/VARIANT/`, `evaluation/VARIANT.json`, `costs.json` and
+    `scores.json`. Finished cases are not done again.
+
+    Args:
+        model: Model folder, or the name of one that comes with the package.
+        cases: Folder of the cases (`find_trial_cases`), or some of them.
+        output: The folder to write to.
+        variants: Recoveries by name.
+        scheme: Scheme of the fragment numbers.
+        prediction: How to predict.
+        keep_probabilities: Keep the files of probabilities, which are large.
+        workers: Cases scored at the same time.
+        say: Called with a line about each step.
+
+    Returns:
+        What `scores.json` holds: `settings`, `variants` with the `summary` of each and figures of `cases`, `costs`.
+
+    Raises:
+        UsageError: There are no such cases, or an option makes no sense.
+        FractureError: A case cannot be predicted or recovered.
+    """
+    from nnunet_ext.atomic import write_json
+    from nnunet_ext.commands.evaluate import evaluate
+    from nnunet_ext.commands.recover_instances import recover_instances
+
+    output = Path(output)
+    chosen = find_trial_cases(cases) if isinstance(cases, (str, Path)) else tuple(cases)
+    costs: dict[str, Any] = read_costs(output)
+    for case in chosen:
+        targets = {name: output / "fragments" / _plain(name) / f"{case.name}.nii.gz" for name in variants}
+        if all(target.is_file() for target in targets.values()):
+            continue
+        say(f"predicting {case.name}")
+        predicted = output / "predicted"
+        costs[case.name] = asdict(predict_measured(model, case, predicted, prediction, probabilities=True))
+        for name, way in variants.items():
+            (found,) = [path for path in predicted.glob(f"{case.name}.*") if path.suffix not in (".npz", ".pkl")]
+            batch = recover_instances(
+                predicted / f"{case.name}.npz" if way.probabilities else found,
+                targets[name],
+                anatomy=case.anatomy,
+                scheme=scheme,
+                healing=way.healing,
+                overwrite=True,
+            )
+            for failed in batch.failed:
+                raise DataError(f"case {case.name} could not be recovered ({name}): {failed.error}")
+        if not keep_probabilities:
+            for suffix in (".npz", ".pkl"):
+                (predicted / f"{case.name}{suffix}").unlink(missing_ok=True)
+        write_json(output / "costs.json", costs)
+    content: dict[str, Any] = {
+        "settings": {**asdict(prediction), "scheme": str(scheme), "cases": [case.name for case in chosen]},
+        "variants": {},
+        "costs": {"cases": costs, "summary": sum_up_costs(costs)},
+    }
+    truth = _link_all([case.labels for case in chosen], output / "truth")
+    for name, way in variants.items():
+        say(f"scoring '{name}'")
+        place = output / "evaluation" / f"{_plain(name)}.json"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        scores = evaluate(output / "fragments" / _plain(name), truth, place, scheme=scheme, workers=workers)
+        for failed in scores.batch.failed:
+            raise DataError(f"case {failed.name} could not be scored ({name}): {failed.error}")
+        of_cases = {case: entry["case"] for case, entry in scores.content["cases"].items()}
+        content["variants"][name] = {"recovery": asdict(way), "summary": _summary(of_cases), "cases": of_cases}
+    write_json(output / "scores.json", content)
+    return content
+
+
+def _summary(cases: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return mean, median and smallest of the figures of all cases, and sums of the counts."""
+    summary: dict[str, Any] = {"cases": len(cases)}
+    for figure in FIGURES:
+        values = [case[figure] for case in cases.values() if case.get(figure) is not None]
+        if values:
+            summary[figure] = {"mean": mean(values), "median": median(values), "min": min(values), "max": max(values)}
+    return summary | {count: sum(case.get(count) or 0 for case in cases.values()) for count in COUNTS}
+
+
+def _plain(name: str) -> str:
+    return name.replace(",", "").replace(" ", "_")
+
+
+def _link_all(files: Sequence[Path], folder: Path) -> Path:
+    """Link files into a folder that holds nothing else."""
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for file in files:
+        (folder / file.name).symlink_to(file.absolute())
+    return folder
