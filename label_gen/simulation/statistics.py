@@ -63,6 +63,8 @@ class SetStatistics:
 
     Attributes:
         cases: How many cases.
+        bones: The bones that all figures but `shares` and `kinds` are about: those that real figures are known of, or
+            all where the set has none of these.
         fragments: How many fragments, unbroken bones counted as one.
         per_case: Number of cases by number of fragments.
         mean_per_case: Fragments per case.
@@ -76,6 +78,7 @@ class SetStatistics:
     """
 
     cases: int
+    bones: tuple[str, ...]
     fragments: int
     per_case: Mapping[int, int]
     mean_per_case: float
@@ -217,28 +220,33 @@ def summarise_fragments(
     Returns:
         The statistics of the set.
     """
+    there = dict.fromkeys(fragment.bone for case in cases for fragment in case)
+    bones = tuple(bone for bone in there if bone in TARGETS.shares) or tuple(there)
     volumes: dict[tuple[int, str], list[float]] = {}
     contacts = []
+    sizes = []
     for index, case in enumerate(cases):
         for fragment in case:
             volumes.setdefault((index, fragment.bone), []).append(fragment.volume_mm3)
-        near, touching = (sum(getattr(f, name) for f in case) for name in ("near_voxels", "touching_voxels"))
+        counted = [fragment for fragment in case if fragment.bone in bones]
+        sizes.append(len(counted))
+        near, touching = (sum(getattr(f, name) for f in counted) for name in ("near_voxels", "touching_voxels"))
         if near:
             contacts.append((near, touching))
     shares: dict[str, tuple[float, ...]] = {}
-    for bone in dict.fromkeys(bone for _, bone in volumes):
+    for bone in there:
         counts = np.array([len(found) for (_, name), found in volumes.items() if name == bone])
         shares[bone] = tuple(float(np.mean(counts >= rank)) for rank in range(1, int(counts.max()) + 1))
-    minor = tuple(sorted(volume for found in volumes.values() for volume in sorted(found)[:-1]))
+    minor = tuple(sorted(v for (_, bone), found in volumes.items() if bone in bones for v in sorted(found)[:-1]))
     total: Counter[str] = Counter()
     for found_kinds in kinds:
         total.update(found_kinds)
-    n_fragments = sum(len(case) for case in cases)
     return SetStatistics(
         cases=len(cases),
-        fragments=n_fragments,
-        per_case=dict(sorted(Counter(len(case) for case in cases).items())),
-        mean_per_case=n_fragments / max(len(cases), 1),
+        bones=bones,
+        fragments=sum(sizes),
+        per_case=dict(sorted(Counter(sizes).items())),
+        mean_per_case=sum(sizes) / max(len(cases), 1),
         shares=shares,
         minor_mm3={rank: float(np.percentile(minor, rank)) for rank in PERCENTILES} if minor else {},
         minor_volumes_mm3=minor,

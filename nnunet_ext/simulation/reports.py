@@ -130,7 +130,7 @@ def format_statistics(statistics: SetStatistics) -> str:
     counts = list(statistics.per_case)
     rows = [
         ("", f"{statistics.cases} cases", f"{real.cases} real cases"),
-        ("fragments", str(statistics.fragments), str(real.fragments)),
+        (f"fragments of {', '.join(statistics.bones)}", str(statistics.fragments), str(real.fragments)),
         ("a case has", f"{min(counts)}-{max(counts)}", "{}-{}".format(*real.range_per_case)),
         ("a case has on average", f"{statistics.mean_per_case:.2f}", f"{real.mean_per_case:.2f}"),
         ("a bone has at most", str(max(map(len, statistics.shares.values()), default=0)), str(real.most_per_bone)),

@@ -97,6 +97,16 @@ def test_a_set():
     assert found.to_dict()["shares"]["left_hip"][1] == 2 / 3
 
 
+def test_bones_that_no_real_figures_are_known_of_are_told_apart():
+    femora = [fragment("left_femur", 50.0), fragment("left_femur", 40.0, 10, 9), fragment("right_femur", 60.0)]
+    found = summarise_fragments([[fragment("sacrum", 9.0), *femora]])
+    assert (found.bones, found.fragments, found.mean_per_case, found.minor_volumes_mm3) == (("sacrum",), 1, 1.0, ())
+    assert found.contact_share is None
+    assert found.shares == {"sacrum": (1.0,), "left_femur": (1.0, 1.0), "right_femur": (1.0,)}
+    alone = summarise_fragments([femora])
+    assert (alone.bones, alone.fragments, alone.minor_volumes_mm3) == (("left_femur", "right_femur"), 3, (40.0,))
+
+
 def test_an_unbroken_set_and_an_empty_one():
     whole = summarise_fragments([[fragment("sacrum", 9.0)]])
     assert (whole.minor_mm3, whole.contact_share, whole.kind_shares, whole.cracks) == ({}, None, {}, None)
