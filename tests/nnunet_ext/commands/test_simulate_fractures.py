@@ -123,7 +123,8 @@ def test_statistics_beside_the_cases(made, call):
         rows = list(csv.DictReader(stream))
     assert {"left_femur", "right_femur"} <= set(content["this_set"]["shares"])
     assert "left_femur: % with" in out
-    assert len(rows) == content["this_set"]["fragments"]
+    assert content["this_set"]["bones"] == ["sacrum", "left_hip", "right_hip"]
+    assert sum("femur" not in row["bone"] for row in rows) == content["this_set"]["fragments"]
     assert {row["case"] for row in rows} == set(CASES)
     assert (made / "statistics.png").read_bytes().startswith(b"\x89PNG")
 
