@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from nnunet_ext.commands._cli import DONE, add_batch_options, make_parser, report_case, run_command, sum_up
+from nnunet_ext.commands.generate_labels import MODES
 
 if TYPE_CHECKING:
     from nnunet_ext.batch import BatchResult, CaseResult
@@ -17,7 +18,6 @@ __all__ = ["describe_recipes", "main", "prepare_dataset"]
 
 PROG = "abbc-prepare-dataset"
 TASKS = ("abbc", "anatomy", "both", "semantic")
-MODES = ("default", "literal")
 TRANSFERS = ("link", "copy", "symlink")
 ORIENTATIONS = ("reorient", "refuse")
 
