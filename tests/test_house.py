@@ -19,7 +19,7 @@ ROOMS = ("label_gen", "postproc", "nnunet_ext")
 MODULES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 PURE = [path for path in MODULES if path.relative_to(ROOT).parts[0] != "nnunet_ext"]
 
-ALLOWED = {"numpy", "scipy", "cc3d", "edt", "fastremap", "skfmm", "skimage"}
+ALLOWED = {"numpy", "scipy", "cc3d", "edt", "fastremap", "manifold3d", "skfmm", "skimage"}
 """What the array libraries may import beside each other and the standard library."""
 WORLDLY = {"argparse", "glob", "io", "logging", "os", "pathlib", "shutil", "subprocess", "sys", "tempfile"}
 """What of the standard library they may not: files, paths, processes, streams, options."""
