@@ -95,6 +95,7 @@ class BonesSettings:
         epochs: Length of the training.
         iterations: Steps in an epoch.
         val_iterations: Steps of the validation after each epoch.
+        optimizer: `sgd` or `adamw`.
         initial_lr: Learning rate of the first epoch.
         augmentation: `full` or `light`.
     """
@@ -106,12 +107,16 @@ class BonesSettings:
     epochs: int
     iterations: int
     val_iterations: int
+    optimizer: str
     initial_lr: float
     augmentation: str
 
     def __post_init__(self) -> None:
         section = "abbc" if isinstance(self, AbbcSettings) else "bones"
-        _check_positive(self, section, *(item.name for item in fields(BonesSettings) if item.name != "augmentation"))
+        _check_positive(self, section, *(item.name for item in fields(BonesSettings) if item.type != "str"))
+        for key, words in (("optimizer", ("sgd", "adamw")), ("augmentation", ("full", "light"))):
+            if getattr(self, key) not in words:
+                raise UsageError(f"{section}.{key} must be {' or '.join(words)}; got: {getattr(self, key)}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -197,6 +197,7 @@ def train(shop: Workshop, model: str, anew: bool) -> dict[str, Any]:
         "ABBC_EPOCHS": settings.epochs,
         "ABBC_ITERATIONS": settings.iterations,
         "ABBC_VAL_ITERATIONS": settings.val_iterations,
+        "ABBC_OPTIMIZER": settings.optimizer,
         "ABBC_INITIAL_LR": settings.initial_lr,
         "ABBC_AUGMENTATION": settings.augmentation,
         "ABBC_FINAL_VALIDATION": "off",

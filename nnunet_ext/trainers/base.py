@@ -10,6 +10,7 @@ from batchgenerators.dataloading.single_threaded_augmenter import SingleThreaded
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunetv2.training.dataloading.nnunet_dataset import infer_dataset_class
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.default_n_proc_DA import get_allowed_n_proc_DA
 
@@ -37,6 +38,7 @@ class AbbcTrainerBase(ResilientCheckpoints, nnUNetTrainer):
 
     epochs_in_name: ClassVar[int | None] = None
     has_own_augmentation: ClassVar[bool] = False
+    has_own_optimizer: ClassVar[bool] = False
     num_epochs: int
     initial_lr: float
     num_iterations_per_epoch: int
@@ -56,6 +58,10 @@ class AbbcTrainerBase(ResilientCheckpoints, nnUNetTrainer):
             raise UsageError(
                 f"{type(self).__name__} has augmentations of its own, of which there is no light form; unset "
                 "ABBC_AUGMENTATION, or train with another trainer"
+            )
+        if self.has_own_optimizer and self.settings.optimizer != "sgd":
+            raise UsageError(
+                f"{type(self).__name__} has an optimiser of its own; unset ABBC_OPTIMIZER, or train with another trainer"
             )
         check_training(plans, configuration, dataset_json, fold)
         self.check_dataset(plans, configuration, dataset_json)
@@ -90,6 +96,16 @@ class AbbcTrainerBase(ResilientCheckpoints, nnUNetTrainer):
         super().initialize()
         if self.device.type == "cpu":
             lay_channels_last(bare_network(self))
+
+    def configure_optimizers(self) -> tuple[Any, Any]:
+        """Return the optimiser and its schedule, those of nnU-Net's own trainers; which is a setting."""
+        if self.settings.optimizer == "sgd":
+            pair: tuple[Any, Any] = super().configure_optimizers()
+            return pair
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(), lr=self.initial_lr, weight_decay=self.weight_decay, amsgrad=True
+        )
+        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
 
     # --- data -------------------------------------------------------------------------------------------------------
 

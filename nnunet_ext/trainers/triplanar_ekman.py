@@ -92,6 +92,7 @@ class nnUNetTrainerTriPlanarEkman(SliceTrainerBase):  # noqa: N801
     """
 
     has_own_augmentation = True
+    has_own_optimizer = True
     table = EkmanTable()
     epochs: int = 100
     learning_rate: float = 1e-3

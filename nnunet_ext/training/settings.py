@@ -14,6 +14,7 @@ __all__ = ["VARIABLES", "TrainingSettings"]
 VARIABLES = {
     "epochs": "ABBC_EPOCHS",
     "initial_lr": "ABBC_INITIAL_LR",
+    "optimizer": "ABBC_OPTIMIZER",
     "iterations": "ABBC_ITERATIONS",
     "val_iterations": "ABBC_VAL_ITERATIONS",
     "border_share": "ABBC_BORDER_SHARE",
@@ -33,6 +34,8 @@ class TrainingSettings:
     Attributes:
         epochs: Length of the training.
         initial_lr: Learning rate of the first epoch.
+        optimizer: `sgd` is nnU-Net's; `adamw` is that of its trainer `nnUNetTrainerAdam`, which learns more in few
+            steps. It wants a smaller learning rate, 1e-3 say.
         iterations: Training steps per epoch.
         val_iterations: Validation steps per epoch.
         border_share: Of the patches that nnU-Net centres on foreground, the share that is centred on border, 0 to 1.
@@ -47,6 +50,7 @@ class TrainingSettings:
 
     epochs: int | None = None
     initial_lr: float | None = None
+    optimizer: Literal["sgd", "adamw"] = "sgd"
     iterations: int | None = None
     val_iterations: int | None = None
     border_share: float | None = None
@@ -117,6 +121,7 @@ def _one_of(*words: str) -> Callable[[str, str], str]:
 _READERS: dict[str, Callable[[str, str], Any]] = {
     "epochs": _number(int, 1),
     "initial_lr": _number(float, 0, open_low=True),
+    "optimizer": _one_of("sgd", "adamw"),
     "iterations": _number(int, 1),
     "val_iterations": _number(int, 1),
     "border_share": _number(float, 0, 1),

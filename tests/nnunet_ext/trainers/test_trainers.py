@@ -204,6 +204,32 @@ def test_trainer_with_augmentations_of_its_own_has_no_light_form(make, monkeypat
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.parametrize("trainer", [nnUNetTrainerABBC, nnUNetTrainerTriPlanar])
+def test_optimiser_is_a_setting(make, monkeypatch, trainer):
+    monkeypatch.setenv("ABBC_OPTIMIZER", "adamw")
+    monkeypatch.setenv("ABBC_INITIAL_LR", "0.001")
+    monkeypatch.setenv("ABBC_EPOCHS", "10")
+    made = make(trainer, configuration="3d_fullres" if trainer is nnUNetTrainerABBC else "triplanar")
+    made.network = torch.nn.Linear(2, 1)
+    optimizer, schedule = made.configure_optimizers()
+    assert isinstance(optimizer, torch.optim.AdamW)
+    rates = []
+    for epoch in (0, 5):
+        schedule.step(epoch)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([1e-3, 1e-3 * 0.5**0.9])
+    monkeypatch.delenv("ABBC_OPTIMIZER")
+    made = make(trainer, configuration="3d_fullres" if trainer is nnUNetTrainerABBC else "triplanar")
+    made.network = torch.nn.Linear(2, 1)
+    assert isinstance(made.configure_optimizers()[0], torch.optim.SGD)
+
+
+def test_trainer_with_an_optimiser_of_its_own_takes_no_other(make, monkeypatch):
+    monkeypatch.setenv("ABBC_OPTIMIZER", "adamw")
+    with pytest.raises(UsageError, match="has an optimiser of its own; unset ABBC_OPTIMIZER"):
+        make(nnUNetTrainerTriPlanarEkman, configuration="triplanar")
+
+
 def test_final_validation_can_be_left_out(make, monkeypatch):
     from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 

@@ -34,6 +34,7 @@ def test_password_of_a_mirror_is_not_shown():
         ("ABBC_BORDER_SHARE", "1.5", "number from 0 to 1; got: '1.5'"),
         ("ABBC_BORDER_WEIGHT", "-1", "number above 0"),
         ("ABBC_AUGMENTATION", "some", "ABBC_AUGMENTATION must be full or light; got: 'some'"),
+        ("ABBC_OPTIMIZER", "adam", "ABBC_OPTIMIZER must be sgd or adamw; got: 'adam'"),
         ("ABBC_EPOCH", "3", "unknown environment variable ABBC_EPOCH; there are ABBC_EPOCHS"),
     ],
 )
