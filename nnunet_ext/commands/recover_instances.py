@@ -13,9 +13,11 @@ if TYPE_CHECKING:
     from label_gen.scheme import LabelScheme
     from nnunet_ext.batch import BatchResult, CaseResult
 
-__all__ = ["describe_remarks", "main", "recover_instances"]
+__all__ = ["correct_case", "describe_remarks", "main", "recover_instances"]
 
 PROG = "abbc-recover-instances"
+DESCRIPTION = """Recover the single bone fragments from ABBC classes or their probabilities; or correct the fragments of
+a case of abbc-segment and write its surfaces, tables and report again (with no correction: as they were recovered)."""
 ENGINES = ("fmm", "watershed")
 
 LEFT_OUT = ("outside dropped", "bone dropped", "beyond band")
@@ -111,6 +113,47 @@ def recover_instances(
     )
 
 
+def correct_case(
+    case: str | Path,
+    *,
+    merge: Sequence[str | Sequence[int]] = (),
+    split: Sequence[str | tuple[int, Sequence[Sequence[float]]]] = (),
+    seeds: str | Path | None = None,
+    scheme: str | Path | None = None,
+) -> dict[str, Any]:
+    """Correct a finished case of `abbc-segment` in place; see `nnunet_ext.segmentation.correcting.correct_case`.
+
+    Args:
+        case: Folder of the case, `OUT/CASE`.
+        merge: Groups of fragments to be joined, as numbers or as `11,12`.
+        split: Fragments to be cut, as number and points in LPS millimetres, or as `21@X,Y,Z;X,Y,Z`.
+        seeds: An edited `segmentation.nii.gz`.
+        scheme: The scheme file, where the case was made by one of one's own.
+
+    Returns:
+        What `run.json` notes of the correction: `decisions`, `stages`, `seconds` and so on.
+
+    Raises:
+        UsageError: It is no such folder, or a correction makes no sense.
+        DataError: Files do not belong together.
+        VolumeFileError: A file cannot be read or written.
+    """
+    from nnunet_ext.segmentation import correcting
+
+    return correcting.correct_case(
+        case,
+        merge=[correcting.parse_merge(group) if isinstance(group, str) else group for group in merge],
+        split=[correcting.parse_split(cut) if isinstance(cut, str) else cut for cut in split],
+        seeds=seeds,
+        scheme=scheme,
+    )
+
+
+def _is_case(path: str) -> bool:
+    """Say whether a path is the folder of a case, without importing anything heavy."""
+    return (Path(path) / "run.json").is_file() and (Path(path) / "work").is_dir()
+
+
 def _recover_case(
     abbc: Path,
     anatomy: Path | None,
@@ -165,21 +208,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 done, 1 bad data, 2 wrong usage.
     """
-    parser = make_parser(PROG, "Recover the single bone fragments from ABBC classes or their probabilities.")
+    parser = make_parser(PROG, DESCRIPTION)
     parser.add_argument(
-        "-i", "--input", required=True, metavar="ABBC", help="ABBC classes or nnU-Net's .npz: a file or a folder"
-    )
+        "-i", "--input", required=True, metavar="ABBC", help="ABBC classes or nnU-Net's .npz: a file or a folder; or "
+        "the folder of a case of abbc-segment, to be corrected in place",
+    )  # fmt: skip
     parser.add_argument(
         "-a",
         "--anatomy",
         metavar="ANATOMY",
         help="bones by the scheme's numbers: a volume or a folder (else one region)",
     )
-    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="folder, or file for a single case")
+    parser.add_argument("-o", "--output", metavar="OUT", help="folder, or file for a single case")
     parser.add_argument("--engine", choices=ENGINES, default="fmm", help="fmm is the reference")
     parser.add_argument("--no-healing", action="store_true", help="neither cut nor join fragments by their border")
+    case = parser.add_argument_group("correct a case of abbc-segment")
+    case.add_argument("--merge", action="append", metavar="11,12", help="join fragments; may be repeated")
+    case.add_argument("--split", action="append", metavar='"21@X,Y,Z;X,Y,Z"', help="cut a fragment between "
+        "points, LPS millimetres; may be repeated")  # fmt: skip
+    case.add_argument("--seeds", metavar="EDITED", help="an edited segmentation.nii.gz: what it holds is kept, the "
+        "rest of these bones is grown anew")  # fmt: skip
     add_batch_options(parser)
     options = parser.parse_args(argv)
+    corrections = bool(options.merge or options.split or options.seeds)
+    if not corrections and options.output is None and not _is_case(options.input):
+        parser.error("the following arguments are required: -o/--output")
+    if corrections and (options.output or options.anatomy):
+        parser.error("--merge, --split and --seeds correct a case of abbc-segment in place; leave out -o and -a")
 
     def show(result: CaseResult) -> None:
         report_case(PROG, result, options.verbose)
@@ -187,6 +242,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{PROG}: case {result.name}: {remarks}", file=sys.stderr)
 
     def work() -> int:
+        if options.output is None:
+            note = correct_case(
+                options.input,
+                merge=options.merge or (),
+                split=options.split or (),
+                seeds=options.seeds,
+                scheme=options.scheme if options.scheme.endswith(".toml") else None,
+            )
+            for decision in note["decisions"]:
+                print(f"{PROG}: {decision}", file=sys.stderr)
+            print(f"{PROG}: done in {note['seconds']:.0f} s", file=sys.stderr)
+            return 0
         batch = recover_instances(
             options.input,
             options.output,

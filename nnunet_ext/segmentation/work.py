@@ -1,0 +1,153 @@
+"""What a case is recovered from, kept in its folder `work/`: probabilities, bones and the CT round them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from label_gen.errors import DataError, UsageError
+from label_gen.grid import Box
+from label_gen.scheme import LabelScheme
+from nnunet_ext.atomic import replacing
+from nnunet_ext.grids import Grid
+from nnunet_ext.segmentation.frames import box_in, crop_grid
+from nnunet_ext.segmentation.paste import bone_margin, labels_on
+from nnunet_ext.volumes import Volume, check_same_grid, read_grid, read_labels, read_volume, write_volume
+from postproc.recover import RecoveredFragments, recover_fragments
+
+__all__ = ["FILES", "Work", "read_work", "write_fragments", "write_work"]
+
+FILES = ("abbc.nii.gz", "abbc.npz", "bones.nii.gz", "ct.nii.gz", "fragments.nii.gz")
+"""Names of the files: classes and their probabilities, whole bones on the same grid, CT round the bones, and the
+fragments on the model's grid."""
+
+NEGLIGIBLE = 2e-3
+"""Probabilities below this are written as 0, so that files are small. Source: chosen here; recovery asks which class is
+largest, and for means of the border's probability, which this changes by less than it says."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a case is recovered from.
+
+    Attributes:
+        probabilities: Of the ABBC classes on the model's grid, float16, shape (4, z, y, x).
+        bones: Whole bones on the model's grid.
+        ct: The CT in the box round the bones.
+        ct_grid: Grid of the whole CT.
+    """
+
+    probabilities: NDArray[np.float16]
+    bones: Volume
+    ct: Volume
+    ct_grid: Grid
+
+    @property
+    def box(self) -> Box:
+        """Where the CT in the box lies in the whole CT."""
+        return _placed(self.ct.grid, self.ct_grid)
+
+    def recover(self, scheme: LabelScheme) -> RecoveredFragments:
+        """Return the fragments on the model's grid.
+
+        Args:
+            scheme: Their numbers.
+
+        Raises:
+            DataError: Classes and bones do not fit together.
+        """
+        return recover_fragments(self.probabilities, self.bones.spacing_mm, anatomy=self.bones.array, scheme=scheme)
+
+    def on_ct(self, labels: NDArray[Any]) -> Volume:
+        """Return fragments in the CT's own voxels, in the box round the bones.
+
+        Args:
+            labels: On the model's grid.
+        """
+        margin = bone_margin(self.probabilities, labels)
+        return Volume.on_grid(labels_on(labels, margin, self.bones.grid, self.ct.grid), self.ct.grid)
+
+    def whole(self, labels: Volume) -> Volume:
+        """Return labels of the box in the whole CT.
+
+        Args:
+            labels: In the box round the bones.
+        """
+        largest = int(labels.array.max(initial=0))
+        array = np.zeros(self.ct_grid.shape, np.uint8 if largest < 256 else np.uint16)
+        array[self.box] = labels.array
+        return Volume.on_grid(array, self.ct_grid)
+
+
+def _placed(inner: Grid, outer: Grid) -> Box:
+    """Return where a grid that was cut out of another lies in it."""
+    box = box_in(outer, inner, 0)
+    check_same_grid(inner, crop_grid(outer, box), "the CT of the case folder", "its segmentation")
+    return box
+
+
+def write_work(work: Work, folder: Path) -> None:
+    """Write what a case is recovered from.
+
+    Args:
+        work: It.
+        folder: The folder `work` of the case.
+
+    Raises:
+        VolumeFileError: A file cannot be written.
+    """
+    classes = work.probabilities.argmax(axis=0).astype(np.uint8)
+    write_volume(Volume.on_grid(classes, work.bones.grid), folder / "abbc.nii.gz")
+    kept = np.where(work.probabilities < NEGLIGIBLE, np.float16(0), work.probabilities)
+    with replacing(folder / "abbc.npz") as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, probabilities=kept)
+    write_volume(work.bones, folder / "bones.nii.gz")
+    write_volume(work.ct, folder / "ct.nii.gz")
+
+
+def write_fragments(work: Work, labels: NDArray[Any], folder: Path) -> None:
+    """Write the fragments on the model's grid, from which corrections go on.
+
+    Args:
+        work: What they were recovered from.
+        labels: The fragments (z, y, x).
+        folder: The folder `work` of the case.
+
+    Raises:
+        VolumeFileError: The file cannot be written.
+    """
+    write_volume(Volume.on_grid(labels, work.bones.grid), folder / "fragments.nii.gz")
+
+
+def read_work(case: str | Path, scheme: LabelScheme) -> Work:
+    """Read what a case was recovered from.
+
+    Args:
+        case: Folder of the case, as `abbc-segment` leaves it.
+        scheme: Gives the names of the classes.
+
+    Raises:
+        UsageError: It is no such folder.
+        VolumeFileError: A file is damaged.
+        DataError: The files do not belong together.
+    """
+    from nnunet_ext.probabilities import read_abbc
+
+    folder = Path(case) / "work"
+    missing = [name for name in FILES if not (folder / name).is_file()]
+    if missing or not (Path(case) / "segmentation.nii.gz").is_file():
+        raise UsageError(
+            f"'{Path(case).name}' is no case folder of abbc-segment: {', '.join(missing) or 'segmentation.nii.gz'} is "
+            "missing in it; give OUT/CASE, and keep its folder work"
+        )
+    found = read_abbc(folder / "abbc.npz", scheme)
+    if found.array.dtype.kind != "f":
+        raise DataError("'abbc.npz' holds no probabilities; run abbc-segment again with --overwrite")
+    bones = read_labels(folder / "bones.nii.gz")
+    check_same_grid(found.grid, bones.grid, "abbc.npz", "bones.nii.gz")
+    grid = read_grid(Path(case) / "segmentation.nii.gz")
+    return Work(found.array.astype(np.float16, copy=False), bones, read_volume(folder / "ct.nii.gz"), grid)
