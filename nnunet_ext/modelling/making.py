@@ -211,8 +211,10 @@ def _settings_of_stages(
         )
     planned = ("spacing_mm", "patch_size", "batch_size", "base_features", "most_blocks")
     labelled = ("mode", "border_mm")
-    trained = ("epochs", "iterations", "val_iterations", "optimizer", "initial_lr", "augmentation")
-    trained += ("border_weight", "border_share")
+    trained = (
+        "epochs", "iterations", "val_iterations", "optimizer", "initial_lr", "augmentation", "border_weight",
+        "border_share",
+    )  # fmt: skip
     settings["prepare"] = {key: asdict(profile.abbc)[key] for key in labelled} | {"scheme": profile.scheme}
     test = profile.test
     predicted = {"mirroring": test.mirroring, "step_size": test.step_size, "device": profile.device}

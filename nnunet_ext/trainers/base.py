@@ -61,7 +61,8 @@ class AbbcTrainerBase(ResilientCheckpoints, nnUNetTrainer):
             )
         if self.has_own_optimizer and self.settings.optimizer != "sgd":
             raise UsageError(
-                f"{type(self).__name__} has an optimiser of its own; unset ABBC_OPTIMIZER, or train with another trainer"
+                f"{type(self).__name__} has an optimiser of its own; unset ABBC_OPTIMIZER, or train with another "
+                "trainer"
             )
         check_training(plans, configuration, dataset_json, fold)
         self.check_dataset(plans, configuration, dataset_json)

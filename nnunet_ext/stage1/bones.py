@@ -1,0 +1,72 @@
+"""Whole bones as stage 1 hands them on: the numbers of the bones, and a result with what there is to say about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nnunet_ext.volumes import Volume
+
+__all__ = ["BONES", "DISPLAY_NAMES", "TWINS", "Bones", "bone_called"]
+
+BONES: Mapping[str, int] = {"sacrum": 1, "left_hip": 2, "right_hip": 3, "left_femur": 4, "right_femur": 5}
+"""Number of each bone in anatomy volumes. Source: the [anatomy] tables of the PENGWIN schemes; a test compares them."""
+
+DISPLAY_NAMES: Mapping[str, str] = {
+    "sacrum": "sacrum",
+    "left_hip": "left hip bone",
+    "right_hip": "right hip bone",
+    "left_femur": "left femur",
+    "right_femur": "right femur",
+}
+"""What messages call the bones."""
+
+TWINS: Mapping[str, str] = {
+    "left_hip": "right_hip",
+    "right_hip": "left_hip",
+    "left_femur": "right_femur",
+    "right_femur": "left_femur",
+}
+"""The bone of the other side."""
+
+_TOTALSEGMENTATOR: Mapping[str, str] = {
+    "vertebrae_s1": "sacrum",
+    "hip_left": "left_hip",
+    "hip_right": "right_hip",
+    "femur_left": "left_femur",
+    "femur_right": "right_femur",
+}
+"""TotalSegmentator's names where they are not ours. Source: the schemes; a test compares them."""
+
+
+@dataclass(frozen=True)
+class Bones:
+    """The whole bones of a CT.
+
+    Attributes:
+        anatomy: uint8, axes (z, y, x), on the grid of the CT: 0 background, else the numbers of `BONES`.
+        source: What found them: `totalsegmentator`, `bundled`, `model` or `file`, for the report.
+        warnings: What a reader of the result has to know, in sentences.
+        details: What `run.json` keeps: `volumes_mm3` by bone, `findings`, and of a model its checksum and settings.
+    """
+
+    anatomy: Volume
+    source: str
+    warnings: tuple[str, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+def bone_called(name: str) -> str | None:
+    """Return the bone that a name stands for, or None if it stands for none of `BONES`.
+
+    Args:
+        name: As data sets write it: `left_hip`, `Left hip bone`, TotalSegmentator's `hip_left`, `vertebrae_S1`.
+
+    Example:
+        >>> bone_called("hip_left"), bone_called("Left hip bone"), bone_called("liver")
+        ('left_hip', 'left_hip', None)
+    """
+    plain = re.sub(r"[\s-]+", "_", name.strip().lower()).removesuffix("_bone")
+    return plain if plain in BONES else _TOTALSEGMENTATOR.get(plain)

@@ -1,0 +1,20 @@
+import pytest
+import torch
+
+from tests.nnunet_ext.stage1.networks import HU, NUMBERS, save_model
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def bones_model(tmp_path):
+    """Folder of a tri-planar model that knows the bones by their HU."""
+    labels = {"background": 0, **NUMBERS}
+    return save_model(tmp_path / "model", labels, HU, dims=2, spacing=2, trainer="nnUNetTrainer", patch=80)
