@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from label_gen.classes import ABBC
 from label_gen.errors import DataError, UsageError
 from label_gen.grid import grow_box
+from nnunet_ext.devices import choose_device
 from nnunet_ext.grids import Grid
 from nnunet_ext.segmentation.frames import box_in, crop, index_map, resampled
 from nnunet_ext.segmentation.settings import Settings
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from nnunet_ext.triplanar.predictor import TriPlanarPredictor
 
-__all__ = ["AbbcModel", "choose_device", "load_model"]
+__all__ = ["AbbcModel", "load_model"]
 
 SPLINE_REACH = 12
 """Voxels round a box that its cubic spline is made from. Source: the weight of a voxel falls by 0.27 per voxel."""
@@ -148,33 +149,6 @@ def _softmax(logits: Tensor) -> NDArray[np.float16]:
     return found
 
 
-def choose_device(device: str) -> str:
-    """Return the device of torch that a setting stands for.
-
-    Args:
-        device: `auto` (a CUDA device if there is one, else MPS, else the processor), `cpu`, `cuda`, `cuda:N`, `mps`.
-
-    Raises:
-        UsageError: There is no such device.
-    """
-    import torch
-
-    kind, _, number = device.partition(":")
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if kind not in ("cpu", "cuda", "mps") or (":" in device and (kind != "cuda" or not number.isdecimal())):
-        raise UsageError(f"the device is auto, cpu, cuda, cuda:N or mps; got: {device} (--device)")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise UsageError("torch finds no CUDA device; take the processor by --device cpu, or run abbc-doctor")
-    if kind == "cuda" and number and int(number) >= torch.cuda.device_count():
-        raise UsageError(
-            f"there is no CUDA device {number}; there are {torch.cuda.device_count()}, counted from 0 (--device)"
-        )
-    if kind == "mps" and not torch.backends.mps.is_available():
-        raise UsageError("torch finds no MPS device; take the processor by --device cpu")
-    return device
-
-
 def load_model(settings: Settings, scheme_name: str | None = None) -> AbbcModel:
     """Load the model of stage 2; the last one loaded stays in memory for the next case.
 
@@ -196,7 +170,7 @@ def load_model(settings: Settings, scheme_name: str | None = None) -> AbbcModel:
         str(settings.model),
         folds,
         settings.checkpoint,
-        choose_device(settings.device),
+        str(choose_device(settings.device)),
         settings.step,
         settings.uses_mirroring,
         settings.fast,

@@ -12,13 +12,14 @@ import numpy as np
 
 from label_gen.errors import DataError, UsageError
 from label_gen.grid import bounding_box
+from nnunet_ext.devices import choose_device
 from nnunet_ext.grids import Grid, check_same_grid
 from nnunet_ext.schemes import load_scheme
 from nnunet_ext.segmentation.case_folder import run_record, write_products, write_run
 from nnunet_ext.segmentation.clock import Clock
 from nnunet_ext.segmentation.frames import box_in, crop, crop_grid, model_grid, resampled
 from nnunet_ext.segmentation.memory import Forecast, forecast
-from nnunet_ext.segmentation.model import AbbcModel, choose_device, load_model
+from nnunet_ext.segmentation.model import AbbcModel, load_model
 from nnunet_ext.segmentation.products import make_products
 from nnunet_ext.segmentation.settings import Settings
 from nnunet_ext.segmentation.work import Work, write_fragments, write_work
@@ -134,7 +135,7 @@ def segment_ct(
     warnings = tuple(dict.fromkeys([*ct.warnings, *whole, *left_out, *products.warnings]))
     run = run_record(
         settings,
-        device=choose_device(settings.device),
+        device=str(choose_device(settings.device)),
         ct={"kind": ct.kind, **_describe(ct.volume.grid), **ct.series},
         bones=told,
         model=_describe_model(model, grid),

@@ -11,7 +11,7 @@ import nnunet_ext
 from label_gen.errors import SchemeError, UsageError
 from nnunet_ext.grids import Grid
 from nnunet_ext.segmentation.correcting import parse_merge, parse_split
-from nnunet_ext.segmentation.model import choose_device, load_model
+from nnunet_ext.segmentation.model import load_model
 from nnunet_ext.segmentation.settings import Settings
 from tests.nnunet_ext.segmentation.phantom import FINE, acquired, save_model
 
@@ -39,14 +39,6 @@ def test_what_the_record_tells_of_settings(tmp_path):
 def test_settings_that_make_no_sense(wrong):
     with pytest.raises(UsageError):
         Settings(**wrong)
-
-
-def test_devices():
-    assert choose_device("cpu") == "cpu"
-    assert choose_device("auto") in ("cpu", "cuda", "mps")
-    for wrong in ("gpu", "cuda:x", "cpu:1", "cuda:77"):
-        with pytest.raises(UsageError, match="--device"):
-            choose_device(wrong)
 
 
 def test_a_model_is_loaded_once(model):
