@@ -61,12 +61,6 @@ def write_products(
         write_slicer_colours(folder / "segmentation.ctbl", names)
         write_itksnap_labels(folder / "segmentation.label.txt", names)
         write_statistics(folder, dict(products.statistics))
-    if settings.dicom_seg and instances:
-        from nnunet_ext.outputs import write_dicom_seg
-
-        with clock.stage("write DICOM SEG"):
-            write_dicom_seg(folder / "segmentation.dcm", whole, names, instances, deidentify=settings.deidentify)
-    del whole
     if products.surfaces:
         from nnunet_ext.meshes import write_meshes
 
@@ -90,6 +84,11 @@ def write_products(
                 run=run,
                 preview=preview,
             )
+    if settings.dicom_seg and instances:  # last: a header that does not do costs nothing else
+        from nnunet_ext.outputs import write_dicom_seg
+
+        with clock.stage("write DICOM SEG"):
+            write_dicom_seg(folder / "segmentation.dcm", whole, names, instances, deidentify=settings.deidentify)
 
 
 def run_record(settings: Settings, **parts: Any) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def make_products(
         warnings.append(f"too small for the voxels of the CT, left out: {', '.join(map(str, lost))}")
     names = name_fragments(present, scheme, bones={number: bones[number] for number in present})
     with clock.stage("statistics"):
-        confidence = interface_confidence(labels, work.probabilities, work.bones.spacing_mm)
+        confidence = interface_confidence(labels, work.probabilities, work.bones.spacing_mm, bones=bones)
         statistics = make_statistics(
             found, names, ct=work.ct, confidence=confidence, events=decisions, scheme=scheme.name
         )

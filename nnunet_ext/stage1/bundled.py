@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from label_gen.errors import DataError
+from nnunet_ext.devices import choose_device
 from nnunet_ext.stage1.bones import BONES, Bones, bone_called
 from nnunet_ext.stage1.cleaning import clean_bones, follow
-from nnunet_ext.devices import choose_device
 from nnunet_ext.stage1.frame import labels_on, patient_grid, resampled_ct
 from nnunet_ext.volumes import Volume
 

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from label_gen.errors import DataError, UsageError, VolumeFileError
+from nnunet_ext.devices import choose_device
 from nnunet_ext.manifest import without_paths
 from nnunet_ext.schemes import load_scheme
 from nnunet_ext.stage1.bones import BONES, Bones, bone_called
 from nnunet_ext.stage1.cleaning import clean_bones
-from nnunet_ext.devices import choose_device
 from nnunet_ext.stage1.frame import labels_on, patient_grid, resampled_ct
 from nnunet_ext.stage1.totalsegmentator_weights import check_weights, download_weights, link_weights
 from nnunet_ext.volumes import Volume, read_labels, write_volume
