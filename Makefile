@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 
+TEST_PROCESSES ?= 2
 PROFILE ?= cpu
 MODELS ?= models
 
@@ -10,8 +11,9 @@ MODELS ?= models
 demo: $(STAMP)
 	$(BIN)/abbc-demo -o demo
 
+# Two processes, one thread each, a test file in one of them: 2 cores are what the tests are made for.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
