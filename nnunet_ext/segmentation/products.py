@@ -91,7 +91,9 @@ def make_products(
     surfaces: tuple[FragmentSurface, ...] = ()
     if settings.meshes:
         from nnunet_ext.meshes import make_meshes
+        from nnunet_ext.meshes.files import doubts_of, mesh_table
 
         with clock.stage("surfaces"):
             surfaces = make_meshes(found, clearance_mm=settings.clearance_mm)
+            warnings += [f"surface {doubt}" for doubt in doubts_of(mesh_table(surfaces, names), settings.clearance_mm)]
     return Products(found, names, statistics, surfaces, tuple(warnings))
