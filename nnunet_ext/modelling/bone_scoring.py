@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnunet_ext.modelling.prediction import Prediction, find_model, predict_measured, read_costs, sum_up_costs
+from label_gen.errors import DataError
+from nnunet_ext.modelling.prediction import (
+    Prediction,
+    find_bones_measured,
+    find_model,
+    predict_measured,
+    read_costs,
+    sum_up_costs,
+)
 from nnunet_ext.modelling.trial_cases import TrialCase, find_trial_cases
 
 __all__ = ["score_bones", "score_bones_model"]
@@ -56,9 +64,10 @@ def score_bones_model(
     *,
     scheme: str | Path = "pengwin2024",
     prediction: Prediction = Prediction(),  # noqa: B008, frozen
+    network_alone: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Predict the bones of cases and compare them with the true ones.
+    """Find the bones of cases by `abbc-segment-bones`, and compare them with the true ones.
 
     Writes into the output `predicted/`, `costs.json` and `scores.json`. Finished cases are not predicted again.
 
@@ -68,18 +77,22 @@ def score_bones_model(
         output: The folder to write to.
         scheme: Its anatomy table numbers the true bones.
         prediction: How to predict.
+        network_alone: Take what `abbc-predict` finds, which also takes volumes that are no whole CT.
         say: Called with a line about each step.
 
     Returns:
         What `scores.json` holds: `settings`, `cases` as `score_bones` returns, `summary` with mean and smallest Dice by
-        bone and the number of swapped sides, `costs`.
+        bone, the number of swapped sides and the cases in which no pelvis was found (they count with a Dice of 0),
+        `costs`.
 
     Raises:
         UsageError: There are no such cases, or an option makes no sense.
-        FractureError: A case cannot be predicted.
+        FractureError: A case or the model cannot be read.
     """
     from nnunet_ext.atomic import write_json
+    from nnunet_ext.manifest import without_paths
     from nnunet_ext.schemes import load_scheme
+    from nnunet_ext.stage1 import BONES
     from nnunet_ext.training.folders import read_json
     from nnunet_ext.training.sides import find_twins
     from nnunet_ext.volumes import check_same_grid, read_labels
@@ -87,25 +100,33 @@ def score_bones_model(
     output, loaded = Path(output), load_scheme(scheme)
     folder = find_model(model)
     labels = read_json(folder / "dataset.json", "it belongs to the model; copy it again")["labels"]
-    numbers = {name: (int(number), loaded.anatomy[name]) for name, number in labels.items() if name in loaded.anatomy}
+    known = labels if network_alone else {name: BONES[name] for name in labels if name in BONES}
+    numbers = {name: (int(number), loaded.anatomy[name]) for name, number in known.items() if name in loaded.anatomy}
     names = {number: name for name, (number, _) in numbers.items()}
     twins = [(names[one], names[other]) for one, other in find_twins({name: n for name, (n, _) in numbers.items()})]
     chosen = find_trial_cases(cases) if isinstance(cases, (str, Path)) else tuple(cases)
     costs = read_costs(output)
     scores: dict[str, Any] = {}
+    refused: dict[str, str] = {}
     for case in chosen:
-        predicted = output / "predicted"
+        predicted, true = output / "predicted", read_labels(case.anatomy)
         if case.name not in costs or not list(predicted.glob(f"{case.name}.*")):
-            say(f"predicting {case.name}")
-            costs[case.name] = asdict(predict_measured(folder, case, predicted, prediction))
+            say(f"finding the bones of {case.name}")
+            find = predict_measured if network_alone else find_bones_measured
+            try:
+                costs[case.name] = asdict(find(folder, case, predicted, prediction))
+            except DataError as error:  # what is found is no pelvis: nothing is what a user gets
+                refused[case.name] = without_paths(str(error))
+                scores[case.name] = score_bones(np.zeros_like(true.array), true.array, numbers, twins)
+                continue
             write_json(output / "costs.json", costs)
         (file,) = predicted.glob(f"{case.name}.*")
-        found, true = read_labels(file), read_labels(case.anatomy)
+        found = read_labels(file)
         check_same_grid(found.grid, true.grid, str(file), str(case.anatomy))
         scores[case.name] = score_bones(found.array, true.array, numbers, twins)
     content = {
-        "settings": {**asdict(prediction), "cases": [case.name for case in chosen]},
-        "summary": _summary(scores, tuple(numbers)),
+        "settings": {**asdict(prediction), "network_alone": network_alone, "cases": [case.name for case in chosen]},
+        "summary": {**_summary(scores, tuple(numbers)), "refused": refused},
         "cases": scores,
         "costs": {"cases": costs, "summary": sum_up_costs(costs)},
     }

@@ -40,7 +40,7 @@ Two small networks for `nnunet-abbc`, trained on simulated fractures only.
 any decision about a person. The networks have never seen a real fracture.
 
 ```sh
-abbc-predict -m bones -i IMAGES -o BONES --disable_tta
+abbc-segment-bones -i IMAGES -o BONES
 abbc-predict -m abbc -i IMAGES -o ABBC --disable_tta --save_probabilities
 abbc-recover-instances -i ABBC -a BONES -o FRAGMENTS --scheme {scheme}
 ```
@@ -163,7 +163,8 @@ def _scores(results: Mapping[str, Any]) -> str:
         parts.append(
             f"Whole bones, {summary['cases']} cases; {verdict}. Bones found as their twin of the other side: "
             f"{summary['swapped']}; largest share of a bone found as its twin: "
-            f"{100 * summary['largest_share_found_as_twin']:.2f} %."
+            f"{100 * summary['largest_share_found_as_twin']:.2f} %. Cases in which no pelvis was found, which count "
+            f"with a Dice of 0: {len(summary['refused'])}."
         )
         rows = [[bone, str(d["cases"]), number(d["mean"]), number(d["min"])] for bone, d in summary["dice"].items()]
         parts.append(table(["bone", "cases", "mean Dice", "worst"], rows))
@@ -236,13 +237,16 @@ def _costs(results: Mapping[str, Any]) -> str:
     parts = []
     if rows:
         head = ["model", "wall time, s", "processor time, s", "peak memory, MB"]
-        told = "`abbc-predict` of one test case in a process of its own, loading included; mean and largest:"
+        told = (
+            "One test case in a process of its own, by `abbc-segment-bones` and by `abbc-predict -m abbc`, loading "
+            "included; mean and largest:"
+        )
         parts.append(f"{told}\n\n{table(head, rows)}")
     found = results.get("cost", {})
     if found.get("runs"):
         size = " x ".join(f"{length:g}" for length in found["view_zyx_mm"])
         told = f"One simulated pelvis of {size} mm (z, y, x) at several voxel sizes; wall s / processor s / peak MB:"
-        head = ["voxels", "million", "`abbc-predict -m bones`", "`abbc-predict -m abbc`", "`abbc-recover-instances`"]
+        head = ["voxels", "million", "`abbc-segment-bones`", "`abbc-predict -m abbc`", "`abbc-recover-instances`"]
         rows = []
         for run in found["runs"]:
             cells = [" / ".join(f"{run[step][k]:.0f}" for k in keys) for step in ("bones", "abbc", "recover")]

@@ -13,7 +13,15 @@ from typing import Any
 from nnunet_ext.modelling.measuring import Cost, run_measured
 from nnunet_ext.modelling.trial_cases import TrialCase
 
-__all__ = ["Prediction", "find_model", "link_image", "predict_measured", "read_costs", "sum_up_costs"]
+__all__ = [
+    "Prediction",
+    "find_bones_measured",
+    "find_model",
+    "link_image",
+    "predict_measured",
+    "read_costs",
+    "sum_up_costs",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +81,25 @@ def predict_measured(
         arguments += ["-step_size", str(prediction.step_size)]
         arguments += [] if prediction.mirroring else ["--disable_tta"]
         return run_measured("predict", [*arguments, *(["--save_probabilities"] if probabilities else [])])
+
+
+def find_bones_measured(model: str | Path, case: TrialCase, output: Path, prediction: Prediction) -> Cost:
+    """Find the bones of one case by `abbc-segment-bones`: numbered as anatomies are, pieces cleaned, on the CT's grid.
+
+    Args:
+        model: Model folder, or the name of one that comes with the package.
+        case: The case; a CT as scanners make it.
+        output: Folder for `CASE.nii.gz`.
+        prediction: Its device is used.
+
+    Returns:
+        What it cost.
+
+    Raises:
+        FractureError: It failed.
+    """
+    arguments: list[str | Path] = ["-i", case.image, "-o", output / f"{case.name}.nii.gz", "--overwrite"]
+    return run_measured("segment_bones", [*arguments, "--bones", find_model(model), "-device", prediction.device])
 
 
 def link_image(image: Path, folder: Path, name: str, model: Path) -> Path:

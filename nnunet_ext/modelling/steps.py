@@ -274,7 +274,9 @@ def try_model(
     scheme = scheme or shop.profile.scheme
     packed, cases = shop.packed(model), shop.cases(kind)
     if model == "bones":
-        return score_bones_model(packed, cases, output, scheme=scheme, prediction=prediction, say=say)
+        return score_bones_model(
+            packed, cases, output, scheme=scheme, prediction=prediction, network_alone=kind == "real", say=say
+        )
     return score_abbc_model(
         packed, cases, output, scheme=scheme, prediction=prediction, workers=shop.profile.workers, say=say
     )

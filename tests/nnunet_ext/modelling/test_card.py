@@ -26,7 +26,7 @@ def scores(iou):
 @pytest.fixture
 def records():
     bones = {"dice": {"sacrum": {"mean": 0.981, "min": 0.95, "cases": 1}}, "swapped": 0, "cases": 1}
-    bones["largest_share_found_as_twin"] = 0.001
+    bones |= {"largest_share_found_as_twin": 0.001, "refused": {}}
     plan = {"network": "ResidualEncoderUNet", "features": [8, 16], "spacing": [1.3] * 3, "patch_size": [64] * 3}
     curves = {"train_losses": [1.0, -0.5], "val_losses": [1.0, 0.0], "ema_fg_dice": [0.1, 0.654]}
     train = {"epochs": 2, "steps": 100, "patches": 200, "seconds_in_epochs": 7200, "curves": curves}

@@ -111,19 +111,29 @@ def test_bones_and_sides():
 
 
 def test_bones_of_cases(cases, tmp_path, monkeypatch, save):
-    def predict(model, case, output, prediction, *, probabilities=False):
+    def find(model, case, output, prediction):
+        if case.name == refused:
+            raise DataError("no pelvis in '/tmp/b.nii.gz'")
         true = read_labels(case.anatomy).array
         save(np.where(true == 2, 3, true), output / f"{case.name}.nii.gz", direction=(1, 0, 0, 0, 1, 0, 0, 0, 1))
         return Cost(1.0, 1.0, 100.0)
 
-    monkeypatch.setattr(bone_scoring, "predict_measured", predict)
+    refused = ""
+    monkeypatch.setattr(bone_scoring, "find_bones_measured", find)
+    monkeypatch.setattr(bone_scoring, "predict_measured", lambda *a, **k: find(*a))
     model = tmp_path / "model"
     model.mkdir()
     labels = {"background": 0, "sacrum": 1, "left_hip": 2, "right_hip": 3}
     (model / "dataset.json").write_text(json.dumps({"labels": labels, "file_ending": ".nii.gz"}))
     summary = score_bones_model(model, cases, tmp_path / "out")["summary"]
     assert summary["dice"]["sacrum"] == {"mean": 1.0, "min": 1.0, "cases": 2}
-    assert (summary["swapped"], summary["largest_share_found_as_twin"]) == (2, 1.0)
+    assert (summary["swapped"], summary["largest_share_found_as_twin"], summary["refused"]) == (2, 1.0, {})
+    assert score_bones_model(model, cases, tmp_path / "alone", network_alone=True)["summary"] == summary
+    refused = "b"
+    summary = score_bones_model(model, cases, tmp_path / "refused")["summary"]
+    assert summary["dice"]["sacrum"] == {"mean": 0.5, "min": 0.0, "cases": 2}
+    assert list(summary["refused"]) == ["b"]
+    assert "/tmp" not in summary["refused"]["b"]
 
 
 def test_folders_that_are_no_cases(cases, tmp_path):
