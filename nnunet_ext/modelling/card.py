@@ -123,6 +123,8 @@ def compose_card(
     """
     results = {name: found["result"] for name, found in records.items()}
     parts = [ABOUT.format(scheme=profile["scheme"])]
+    if missing := [f"`{model}`" for model in DATASETS if f"train-{model}" not in results]:
+        parts.append(f"**Not trained yet, and not in this folder: {' and '.join(missing)}.**")
     parts.append("## What it was given\n\n" + describe_training(profile, records))
     parts.append("## Data\n\n" + describe_data(profile, results, statistics or {}))
     names = {name for key in ("training", "test") for name in results.get(f"simulate-{key}", {}).get("anatomies", ())}
@@ -246,7 +248,7 @@ def _costs(results: Mapping[str, Any]) -> str:
     if found.get("runs"):
         size = " x ".join(f"{length:g}" for length in found["view_zyx_mm"])
         told = f"One simulated pelvis of {size} mm (z, y, x) at several voxel sizes; wall s / processor s / peak MB:"
-        head = ["voxels", "million", "`abbc-segment-bones`", "`abbc-predict -m abbc`", "`abbc-recover-instances`"]
+        head = ["voxels", "million", "`abbc-predict -m bones`", "`abbc-predict -m abbc`", "`abbc-recover-instances`"]
         rows = []
         for run in found["runs"]:
             cells = [" / ".join(f"{run[step][k]:.0f}" for k in keys) for step in ("bones", "abbc", "recover")]

@@ -10,7 +10,7 @@ from typing import Any
 
 from label_gen.errors import DataError
 from nnunet_ext.modelling.measuring import run_measured
-from nnunet_ext.modelling.prediction import Prediction, find_bones_measured, predict_measured
+from nnunet_ext.modelling.prediction import Prediction, predict_measured
 from nnunet_ext.modelling.trial_cases import find_trial_cases
 
 __all__ = ["VIEW_MM", "measure_inference"]
@@ -65,7 +65,7 @@ def measure_inference(
         run: dict[str, Any] = {"spacing_mm": spacing, "voxels": nz * ny * nx}
         with tempfile.TemporaryDirectory(dir=folder) as place:
             found = {name: Path(place) / name for name in ("bones", "abbc")}
-            run["bones"] = asdict(find_bones_measured(bones, case, found["bones"], prediction))
+            run["bones"] = asdict(predict_measured(bones, case, found["bones"], prediction))
             run["abbc"] = asdict(predict_measured(abbc, case, found["abbc"], prediction, probabilities=True))
             arguments: list[str | Path] = ["-i", found["abbc"] / f"{case.name}.npz", "-a", case.anatomy]
             arguments += ["-o", Path(place) / "out", "--scheme", scheme]

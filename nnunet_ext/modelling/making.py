@@ -181,7 +181,8 @@ def make_models(
         results[name] = line.run(name, settings[name], work, after=after, may_grow=may_grow, is_cheap=is_cheap)
     if ship is not None:
         for model in DATASETS:
-            ship_model(shop.packed(model), model, ship)
+            if shop.packed(model).is_dir():
+                ship_model(shop.packed(model), model, ship)
         (Path(ship) / "MODEL_CARD.md").write_bytes((shop.folder / "MODEL_CARD.md").read_bytes())
         say("the models are where the package looks for them")
     return results

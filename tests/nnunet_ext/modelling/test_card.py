@@ -76,6 +76,11 @@ def test_card(records):
     assert json.loads(block[1])["profile"] == PROFILE
 
 
+def test_a_model_that_is_not_there_is_said(records):
+    assert "**Not trained yet, and not in this folder: `bones`.**" in compose_card(PROFILE, records)
+    assert "Not trained yet" not in compose_card(PROFILE, {**records, "train-bones": records["train-abbc"]})
+
+
 @pytest.mark.parametrize(("iou", "verdict"), [(0.94, "reaches the aim"), (0.5, "is below the least")])
 def test_verdict(records, iou, verdict):
     records["test-abbc"]["result"] = scores(iou)
