@@ -131,7 +131,7 @@ def test_a_finished_case_is_skipped(done, arguments, capfd):
     ("more", "status", "text"),
     [
         (["-m", "nowhere"], 2, "there is no model folder 'nowhere'"),
-        (["--device", "tpu"], 2, "auto, cpu, cuda, cuda:N or mps"),
+        (["--device", "tpu"], 2, "auto, cpu, cuda, cuda:N "),
         (["-f", "3"], 2, "folds that have it: 0"),
         (["-step_size", "0"], 2, "-step_size"),
         (["-num_parts", "2", "-part_id", "2"], 2, "-part_id"),

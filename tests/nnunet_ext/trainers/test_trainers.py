@@ -149,6 +149,8 @@ def test_length_in_the_name(trainer):
     ],
 )
 @pytest.mark.parametrize("workers", [0, 1])
+# batchgenerators' own thread may still read from a worker while `_finish` ends it, and complains.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_loaders_work_in_spawned_processes(make, monkeypatch, trainer, labels, configuration, workers):
     made = make(trainer, labels, configuration)
     made.batch_size = 2
