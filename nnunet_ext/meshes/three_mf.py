@@ -1,4 +1,4 @@
-"""All fragments in one 3MF file for printers, each an object with its name and colour, together one assembly in mm."""
+"""All fragments in one 3MF file for printers: each an object with name and colour, together one assembly in mm."""
 
 from __future__ import annotations
 
