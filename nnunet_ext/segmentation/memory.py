@@ -16,7 +16,8 @@ __all__ = ["Forecast", "forecast", "peak_bytes", "reset_peak"]
 BASE_BYTES = 1_100_000_000
 """Python with torch, nnU-Net and the libraries, of whose files the system keeps more or less in memory. Source:
 measured with the three that follow on phantoms of 0.85, 6.3 and 157 million voxels (512 x 512 x 600) on a Linux
-processor, surfaces and report included: peaks of 789 to 1399 (four runs), 921 and 1822 MB where 1128, 1234 and 2355 are told."""
+processor, surfaces and report included: peaks of 789 to 1399 (four runs), 921 and 1822 MB where 1128, 1234 and 2355
+are told."""
 
 CT_BYTES = 5.0
 """For each voxel of the CT: HU twice while they are read, whole bones, fragments."""
