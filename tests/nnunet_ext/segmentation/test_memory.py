@@ -49,7 +49,7 @@ def test_the_forecast_is_linear():
     assert (told.ct_voxels, told.box_voxels, told.model_voxels) == (1000, 125, 24)
     unknown = forecast(ct, (2.0, 2.0, 2.0))
     assert (unknown.box_voxels, unknown.model_voxels) == (1000, 125)
-    assert str(told).startswith("about 0.")
+    assert str(told).startswith("about 1.1 GB")
 
 
 def test_a_large_ct_is_told_to_run_within_12_gb():
