@@ -10,8 +10,8 @@ from pathlib import Path
 
 from label_gen.errors import UsageError, VolumeFileError
 
-__all__ = ["PROBABILITIES_SUFFIX", "VOLUME_SUFFIXES", "Case", "Pairs", "check_output", "find_cases", "output_path"]
-__all__ += ["pair_cases", "split_suffix"]
+__all__ = ["PROBABILITIES_SUFFIX", "VOLUME_SUFFIXES", "Case", "Pairs", "check_output", "check_part", "find_cases"]
+__all__ += ["output_path", "pair_cases", "split_suffix"]
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
 """File types of volumes, longest first."""
@@ -62,6 +62,20 @@ def split_suffix(file_name: str) -> tuple[str, str]:
         if file_name.lower().endswith(suffix) and len(file_name) > len(suffix):
             return file_name[: -len(suffix)], suffix
     return file_name, ""
+
+
+def check_part(part_id: int, num_parts: int) -> None:
+    """Check which share of the cases this call takes, where several share them.
+
+    Args:
+        part_id: Which of the calls this is, from 0.
+        num_parts: Number of the calls.
+
+    Raises:
+        UsageError: There is no such call.
+    """
+    if not 0 <= part_id < num_parts:
+        raise UsageError(f"the part must be one of 0 to {num_parts - 1}; got: {part_id} (-part_id, -num_parts)")
 
 
 def find_cases(source: str | Path, *, prefers_probabilities: bool = False) -> tuple[Case, ...]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from label_gen.errors import DataError, UsageError, VolumeFileError
 
-__all__ = ["INDEX", "MODELS", "PRETRAINED", "list_models", "model_folder", "sums_of"]
+__all__ = ["INDEX", "MODELS", "PRETRAINED", "hash_of", "list_models", "model_folder", "sums_of"]
 
 MODELS = {
     "bones": "whole bones: sacrum, hip bones and femora, each side by its own number",
@@ -74,6 +74,21 @@ def sums_of(folder: Path) -> dict[str, str]:
     """
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): _sum_of(path) for path in files}
+
+
+def hash_of(files: Iterable[Path]) -> str:
+    """Return one SHA-256 over several files: of the sums of each, in the order given.
+
+    Args:
+        files: The files.
+
+    Raises:
+        VolumeFileError: One cannot be read.
+    """
+    total = hashlib.sha256()
+    for path in files:
+        total.update(bytes.fromhex(_sum_of(path)))
+    return total.hexdigest()
 
 
 def _listed(place: Path, name: str) -> Mapping[str, str]:

@@ -58,6 +58,24 @@ class Volume:
             raise DataError(f"array of shape {array.shape} on a grid of shape {grid.shape}; they have to be equal")
         return cls(array, grid.spacing_mm, grid.origin, grid.direction)
 
+    @classmethod
+    def from_image(cls, image: Any) -> Volume:
+        """Return a SimpleITK image of three axes as a volume.
+
+        Args:
+            image: The image; its voxels are copied.
+        """
+        x, y, z = image.GetSpacing()
+        return cls(sitk.GetArrayFromImage(image), (z, y, x), image.GetOrigin(), image.GetDirection())
+
+    def to_image(self) -> Any:
+        """Return the volume as a SimpleITK image, voxels copied."""
+        image: Any = sitk.GetImageFromArray(self.array)
+        image.SetSpacing(self.spacing_mm[::-1])
+        image.SetOrigin(self.origin)
+        image.SetDirection(self.direction)
+        return image
+
     def like(self, array: NDArray[Any]) -> Volume:
         """Return other voxels on the same grid.
 
@@ -159,10 +177,7 @@ def write_volume(volume: Volume, path: str | Path) -> None:
     path = Path(path)
     if split_suffix(path.name)[1] not in VOLUME_SUFFIXES:
         raise UsageError(f"cannot write '{path}': unknown file type; write one of {', '.join(VOLUME_SUFFIXES)}")
-    image = sitk.GetImageFromArray(volume.array)
-    image.SetSpacing(volume.spacing_mm[::-1])
-    image.SetOrigin(volume.origin)
-    image.SetDirection(volume.direction)
+    image = volume.to_image()
     with replacing(path) as temporary:
         try:
             with silent():

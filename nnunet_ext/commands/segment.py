@@ -95,7 +95,7 @@ def segment_to_files(
     from label_gen.errors import UsageError
     from nnunet_ext.atomic import check_writable
     from nnunet_ext.batch import Task, run_batch
-    from nnunet_ext.cases import check_output
+    from nnunet_ext.cases import check_output, check_part
     from nnunet_ext.ct import find_ct_cases
     from nnunet_ext.manifest import Manifest
     from nnunet_ext.schemes import load_scheme
@@ -103,8 +103,7 @@ def segment_to_files(
     from nnunet_ext.segmentation.cases import segment_case
     from nnunet_ext.segmentation.settings import Settings
 
-    if not 0 <= part_id < num_parts:
-        raise UsageError(f"the part must be one of 0 to {num_parts - 1}; got: {part_id} (-part_id, -num_parts)")
+    check_part(part_id, num_parts)
     if dask is not None and workers > 1:
         raise UsageError("cases run either in processes here or on a Dask cluster: leave out --workers or --dask")
     if dask is not None:  # workers may start in other folders

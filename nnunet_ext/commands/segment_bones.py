@@ -70,13 +70,12 @@ def segment_bones_to_files(
     from label_gen.errors import UsageError
     from nnunet_ext.atomic import check_writable
     from nnunet_ext.batch import Task, run_batch
-    from nnunet_ext.cases import VOLUME_SUFFIXES, check_output, split_suffix
+    from nnunet_ext.cases import VOLUME_SUFFIXES, check_output, check_part, split_suffix
     from nnunet_ext.ct import find_ct_cases
     from nnunet_ext.manifest import Manifest
     from nnunet_ext.stage1 import BoneFinder
 
-    if not 0 <= part_id < num_parts:
-        raise UsageError(f"the part must be one of 0 to {num_parts - 1}; got: {part_id} (-part_id, -num_parts)")
+    check_part(part_id, num_parts)
     output = Path(output)
     check_output(output, ct, bones if Path(bones).exists() else None)
     cases = find_ct_cases(ct)

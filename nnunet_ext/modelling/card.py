@@ -26,6 +26,9 @@ AIM, LEAST = 0.93, 0.85
 LEAST_DICE = 0.95
 """Mean Dice of each bone, the least for a model that ships."""
 
+STAGES = {"bones, s": "bones", "ABBC, s": "predict", "recovery, s": "recover", "surfaces, s": "surfaces"}
+"""Columns of the costs that show single stages, by the names of `run.json`."""
+
 ABOUT = """# Model card: bones and ABBC
 
 Two small networks for `nnunet-abbc`, trained on simulated fractures only.
@@ -40,9 +43,7 @@ Two small networks for `nnunet-abbc`, trained on simulated fractures only.
 any decision about a person. The networks have never seen a real fracture.
 
 ```sh
-abbc-segment-bones -i IMAGES -o BONES
-abbc-predict -m abbc -i IMAGES -o ABBC --disable_tta --save_probabilities
-abbc-recover-instances -i ABBC -a BONES -o FRAGMENTS --scheme {scheme}
+abbc-segment -i CT -o OUT --scheme {scheme}
 ```
 
 Each is an ordinary nnU-Net model folder: `nnUNetv2_predict_from_modelfolder -m FOLDER -f 0` takes it as it is.
@@ -240,18 +241,22 @@ def _costs(results: Mapping[str, Any]) -> str:
     if rows:
         head = ["model", "wall time, s", "processor time, s", "peak memory, MB"]
         told = (
-            "One test case in a process of its own, by `abbc-segment-bones` and by `abbc-predict -m abbc`, loading "
-            "included; mean and largest:"
+            "One test case: by `abbc-segment-bones` in a process of its own, loading included; by the second model with "
+            "the four recoveries of the table above, in the process of the tests; mean and largest:"
         )
         parts.append(f"{told}\n\n{table(head, rows)}")
     found = results.get("cost", {})
     if found.get("runs"):
         size = " x ".join(f"{length:g}" for length in found["view_zyx_mm"])
-        told = f"One simulated pelvis of {size} mm (z, y, x) at several voxel sizes; wall s / processor s / peak MB:"
-        head = ["voxels", "million", "`abbc-predict -m bones`", "`abbc-predict -m abbc`", "`abbc-recover-instances`"]
+        told = (
+            f"One simulated pelvis of {size} mm (z, y, x) at several voxel sizes by `abbc-segment` with both models, "
+            "report and surfaces included:"
+        )
+        head = ["voxels", "million", "wall time, s", "processor time, s", "peak memory, MB", *STAGES]
         rows = []
         for run in found["runs"]:
-            cells = [" / ".join(f"{run[step][k]:.0f}" for k in keys) for step in ("bones", "abbc", "recover")]
+            cells = [f"{run['cost'][k]:.0f}" for k in keys]
+            cells += [f"{run['stages'].get(stage, 0):.0f}" for stage in STAGES.values()]
             rows.append([f"{run['spacing_mm']:g} mm", f"{run['voxels'] / 1e6:.1f}", *cells])
         parts.append(f"{told}\n\n{table(head, rows)}")
     return "\n\n".join(parts)

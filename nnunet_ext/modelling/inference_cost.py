@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -10,7 +11,7 @@ from typing import Any
 
 from label_gen.errors import DataError
 from nnunet_ext.modelling.measuring import run_measured
-from nnunet_ext.modelling.prediction import Prediction, predict_measured
+from nnunet_ext.modelling.prediction import Prediction
 from nnunet_ext.modelling.trial_cases import find_trial_cases
 
 __all__ = ["VIEW_MM", "measure_inference"]
@@ -30,7 +31,7 @@ def measure_inference(
     seed: int = 1,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Predict one simulated pelvis at several spacings by both models, and recover its fragments.
+    """Segment one simulated pelvis at several spacings by `abbc-segment` with both models.
 
     Args:
         bones: Model folder of the bones, or its name.
@@ -43,12 +44,13 @@ def measure_inference(
         say: Called with a line about each step.
 
     Returns:
-        `view_zyx_mm`, and for each of `runs` its `spacing_mm`, `voxels`, and the cost of `bones`, `abbc` and `recover`.
+        `view_zyx_mm`, and for each of `runs` its `spacing_mm`, `voxels`, `cost` and the seconds of its `stages`.
 
     Raises:
-        FractureError: A case cannot be made, predicted or recovered.
+        FractureError: A case cannot be made or segmented.
     """
     from nnunet_ext.commands.simulate_fractures import simulate_fractures_to_files
+    from nnunet_ext.training.folders import read_json
     from nnunet_ext.volumes import read_grid
 
     runs = []
@@ -61,14 +63,13 @@ def measure_inference(
         for failed in made.batch.failed:
             raise DataError(f"the pelvis to measure could not be simulated: {failed.error}")
         (case,) = find_trial_cases(folder)
-        nz, ny, nx = read_grid(case.image).shape
-        run: dict[str, Any] = {"spacing_mm": spacing, "voxels": nz * ny * nx}
         with tempfile.TemporaryDirectory(dir=folder) as place:
-            found = {name: Path(place) / name for name in ("bones", "abbc")}
-            run["bones"] = asdict(predict_measured(bones, case, found["bones"], prediction))
-            run["abbc"] = asdict(predict_measured(abbc, case, found["abbc"], prediction, probabilities=True))
-            arguments: list[str | Path] = ["-i", found["abbc"] / f"{case.name}.npz", "-a", case.anatomy]
-            arguments += ["-o", Path(place) / "out", "--scheme", scheme]
-            run["recover"] = asdict(run_measured("recover_instances", arguments))
-        runs.append(run)
+            arguments: list[str | Path] = ["-i", case.image, "-o", place, "--bones", bones, "-m", abbc, "-f", "0"]
+            arguments += ["-chk", prediction.checkpoint, "-device", prediction.device, "--scheme", scheme]
+            arguments += ["-step_size", str(prediction.step_size), *(["--mirroring"] if prediction.mirroring else [])]
+            cost = run_measured("segment", arguments)
+            (note,) = Path(place).glob("*/run.json")
+            stages = {entry["stage"]: entry["seconds"] for entry in read_json(note, "segment the case anew")["stages"]}
+        voxels = math.prod(read_grid(case.image).shape)
+        runs.append({"spacing_mm": spacing, "voxels": voxels, "cost": asdict(cost), "stages": stages})
     return {"view_zyx_mm": list(VIEW_MM), "device": prediction.device, "runs": runs}

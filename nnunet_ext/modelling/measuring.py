@@ -1,4 +1,4 @@
-"""What a command costs: run in a process of its own, with wall time, processor time and peak memory."""
+"""What a command or a block costs: wall time, processor time and peak memory."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from label_gen.errors import DataError, VolumeFileError
+from nnunet_ext.peak_memory import peak_bytes, reset_peak
 
-__all__ = ["Cost", "main", "run_measured"]
+__all__ = ["Cost", "main", "measured", "run_measured"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,22 @@ def run_measured(
     return Cost(round(wall, 3), round(usage.ru_utime + usage.ru_stime, 3), float(peak))
 
 
+@contextmanager
+def measured() -> Iterator[Callable[[], Cost]]:
+    """Measure what a block costs in this process.
+
+    Returns:
+        To be called after the block: what it cost, libraries that were loaded before left out of the seconds but not
+        out of the memory.
+    """
+    found: list[Cost] = []
+    reset_peak()
+    wall, processor = time.perf_counter(), time.process_time()
+    yield lambda: found[0]
+    wall, processor = time.perf_counter() - wall, time.process_time() - processor
+    found.append(Cost(round(wall, 3), round(processor, 3), peak_bytes() / 1e6))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command in this process and note its peak memory; what `run_measured` starts.
 
@@ -82,21 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     note, command, *arguments = sys.argv[1:] if argv is None else argv
     status: int = importlib.import_module(f"nnunet_ext.commands.{command}").main(arguments)
-    Path(note).write_text(json.dumps({"peak_mb": _peak_mb()}), encoding="utf-8")
+    Path(note).write_text(json.dumps({"peak_mb": peak_bytes() / 1e6}), encoding="utf-8")
     return status
-
-
-def _peak_mb() -> float:
-    """Return the largest resident memory of this process so far, millions of bytes."""
-    status = Path("/proc/self/status")
-    if status.is_file():  # unlike getrusage, this forgets the process that this one was forked from
-        for line in status.read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024 / 1e6
-    import resource
-
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return largest / 1e6 if sys.platform == "darwin" else largest * 1024 / 1e6
 
 
 if __name__ == "__main__":

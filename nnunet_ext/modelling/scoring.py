@@ -6,11 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import mean, median
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from label_gen.errors import DataError
-from nnunet_ext.modelling.prediction import Prediction, predict_measured, read_costs, sum_up_costs
+from nnunet_ext.modelling.prediction import Prediction, find_model, read_costs, sum_up_costs
 from nnunet_ext.modelling.trial_cases import TrialCase, find_trial_cases
+
+if TYPE_CHECKING:
+    from label_gen.scheme import LabelScheme
+    from nnunet_ext.segmentation.work import Work
+    from nnunet_ext.volumes import Volume
 
 __all__ = ["VARIANTS", "Recovery", "score_abbc_model"]
 
@@ -49,28 +56,27 @@ def score_abbc_model(
     variants: Mapping[str, Recovery] = VARIANTS,
     scheme: str | Path = "pengwin2024",
     prediction: Prediction = Prediction(),  # noqa: B008, frozen
-    keep_probabilities: bool = False,
     workers: int = 1,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Predict cases, recover their fragments with the true anatomy, and score them by `abbc-evaluate`.
+    """Find the fragments of cases as `abbc-segment` does with the true bones, and score them by `abbc-evaluate`.
 
-    Writes into the output `predicted/`, `fragments/VARIANT/`, `evaluation/VARIANT.json`, `costs.json` and
-    `scores.json`. Finished cases are not done again.
+    Writes into the output `fragments/VARIANT/`, `evaluation/VARIANT.json`, `costs.json` and `scores.json`. Finished
+    cases are not done again.
 
     Args:
         model: Model folder, or the name of one that comes with the package.
         cases: Folder of the cases (`find_trial_cases`), or some of them.
         output: The folder to write to.
-        variants: Recoveries by name.
-        scheme: Scheme of the fragment numbers.
+        variants: Recoveries by name, all from one prediction.
+        scheme: Scheme of the fragment numbers, and of the numbers of the true bones.
         prediction: How to predict.
-        keep_probabilities: Keep the files of probabilities, which are large.
         workers: Cases scored at the same time.
         say: Called with a line about each step.
 
     Returns:
-        What `scores.json` holds: `settings`, `variants` with the `summary` of each and figures of `cases`, `costs`.
+        What `scores.json` holds: `settings`, `variants` with the `summary` of each and figures of `cases`, `costs` of
+        prediction and all recoveries together.
 
     Raises:
         UsageError: There are no such cases, or an option makes no sense.
@@ -78,9 +84,11 @@ def score_abbc_model(
     """
     from nnunet_ext.atomic import write_json
     from nnunet_ext.commands.evaluate import evaluate
-    from nnunet_ext.commands.recover_instances import recover_instances
+    from nnunet_ext.modelling.measuring import measured
+    from nnunet_ext.schemes import load_scheme
+    from nnunet_ext.volumes import write_volume
 
-    output = Path(output)
+    output, loaded = Path(output), load_scheme(scheme)
     chosen = find_trial_cases(cases) if isinstance(cases, (str, Path)) else tuple(cases)
     costs: dict[str, Any] = read_costs(output)
     for case in chosen:
@@ -88,23 +96,11 @@ def score_abbc_model(
         if all(target.is_file() for target in targets.values()):
             continue
         say(f"predicting {case.name}")
-        predicted = output / "predicted"
-        costs[case.name] = asdict(predict_measured(model, case, predicted, prediction, probabilities=True))
-        for name, way in variants.items():
-            (found,) = [path for path in predicted.glob(f"{case.name}.*") if path.suffix not in (".npz", ".pkl")]
-            batch = recover_instances(
-                predicted / f"{case.name}.npz" if way.probabilities else found,
-                targets[name],
-                anatomy=case.anatomy,
-                scheme=scheme,
-                healing=way.healing,
-                overwrite=True,
-            )
-            for failed in batch.failed:
-                raise DataError(f"case {case.name} could not be recovered ({name}): {failed.error}")
-        if not keep_probabilities:
-            for suffix in (".npz", ".pkl"):
-                (predicted / f"{case.name}{suffix}").unlink(missing_ok=True)
+        with measured() as cost:
+            work = _predict(model, case, scheme, prediction)
+            for name, way in variants.items():
+                write_volume(work.whole(_fragments(work, way, loaded)), targets[name])
+        costs[case.name] = asdict(cost())
         write_json(output / "costs.json", costs)
     content: dict[str, Any] = {
         "settings": {**asdict(prediction), "scheme": str(scheme), "cases": [case.name for case in chosen]},
@@ -123,6 +119,47 @@ def score_abbc_model(
         content["variants"][name] = {"recovery": asdict(way), "summary": _summary(of_cases), "cases": of_cases}
     write_json(output / "scores.json", content)
     return content
+
+
+def _predict(model: str | Path, case: TrialCase, scheme: str | Path, prediction: Prediction) -> Work:
+    """Return what a case is recovered from."""
+    from label_gen.grid import bounding_box
+    from nnunet_ext.segmentation.frames import model_grid
+    from nnunet_ext.segmentation.model import load_model
+    from nnunet_ext.segmentation.settings import Settings
+    from nnunet_ext.segmentation.work import make_work
+    from nnunet_ext.volumes import check_same_grid, read_labels, read_volume
+
+    settings = Settings(
+        model=find_model(model),
+        scheme=scheme,
+        device=prediction.device,
+        folds=(0,),
+        checkpoint=prediction.checkpoint,
+        step_size=prediction.step_size,
+        mirroring=prediction.mirroring,
+    )
+    loaded = load_model(settings)
+    ct, bones = read_volume(case.image), read_labels(case.anatomy)
+    check_same_grid(ct.grid, bones.grid, str(case.image), str(case.anatomy))
+    box = bounding_box(bones.array)
+    if box is None:
+        raise DataError(f"case {case.name} has no bones; leave it out")
+    grid = model_grid(ct.grid, box, loaded.spacing_mm(ct.grid), settings.margin_mm)
+    return make_work(ct, bones, loaded, grid)
+
+
+def _fragments(work: Work, way: Recovery, scheme: LabelScheme) -> Volume:
+    """Return the fragments in the box round the bones, recovered in one of the ways."""
+    from postproc.recover import recover_fragments
+    from postproc.thresholds import DEFAULT_THRESHOLDS, WITHOUT_HEALING
+
+    abbc = work.probabilities if way.probabilities else work.probabilities.argmax(0).astype(np.uint8)
+    thresholds = DEFAULT_THRESHOLDS if way.healing else WITHOUT_HEALING
+    found = recover_fragments(
+        abbc, work.bones.spacing_mm, anatomy=work.bones.array, scheme=scheme, thresholds=thresholds
+    )
+    return work.on_ct(found.labels)
 
 
 def _summary(cases: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

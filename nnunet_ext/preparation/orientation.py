@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from nnunet_ext._simpleitk import sitk
 from nnunet_ext.grids import Grid
 from nnunet_ext.volumes import Volume
 
-__all__ = ["LPS", "orientation_of", "turned_to_lps"]
+__all__ = ["LPS", "orientation_of", "turned", "turned_to_lps"]
 
 LPS = "LPS"
 """Orientation of the datasets: x runs to the patient's left, y to the back (posterior), z upward (superior)."""
@@ -27,16 +25,20 @@ def orientation_of(grid: Grid) -> str:
     return str(sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(grid.direction))
 
 
+def turned(volume: Volume, orientation: str) -> Volume:
+    """Return a volume with its axes swapped and flipped; voxels are moved, not interpolated.
+
+    Args:
+        volume: The volume. It may be oblique: each axis then comes to lie nearest to its direction.
+        orientation: Three letters, as `orientation_of` gives them.
+    """
+    return Volume.from_image(sitk.DICOMOrient(volume.to_image(), orientation))
+
+
 def turned_to_lps(volume: Volume) -> Volume:
     """Return a volume with its axes swapped and flipped to LPS; voxels are moved, not interpolated.
 
     Args:
-        volume: The volume. It may be oblique: each axis then comes to lie nearest to its direction.
+        volume: As for `turned`.
     """
-    image: Any = sitk.GetImageFromArray(volume.array)
-    image.SetSpacing(volume.spacing_mm[::-1])
-    image.SetOrigin(volume.origin)
-    image.SetDirection(volume.direction)
-    turned = sitk.DICOMOrient(image, LPS)
-    x, y, z = turned.GetSpacing()
-    return Volume(sitk.GetArrayFromImage(turned), (z, y, x), turned.GetOrigin(), turned.GetDirection())
+    return turned(volume, LPS)

@@ -133,8 +133,7 @@ def _to_ct(
     if isinstance(ct, (str, Path)):
         return read_ct(ct, series=settings.series, resample_irregular=settings.resample_irregular)
     if isinstance(ct, sitk.Image):
-        x, y, z = ct.GetSpacing()
-        ct = Volume(sitk.GetArrayFromImage(ct), (z, y, x), ct.GetOrigin(), ct.GetDirection())
+        ct = Volume.from_image(ct)
     if isinstance(ct, np.ndarray):
         if spacing_mm is None:
             raise UsageError("an array has no spacing; give spacing_mm=(z, y, x) in millimetres")

@@ -20,7 +20,7 @@ __all__ = ["RUN", "run_record", "write_products", "write_run"]
 RUN = "run.json"
 """Written last: a case with it is finished."""
 
-_LIBRARIES = ("torch", "nnunetv2", "scikit-image", "trimesh", "manifold3d", "pydicom", "TotalSegmentator", "highdicom")
+_LIBRARIES = ("torch", "nnunetv2", "scikit-image", "manifold3d", "pydicom", "TotalSegmentator", "highdicom")
 
 
 def write_products(
@@ -61,6 +61,7 @@ def write_products(
         write_slicer_colours(folder / "segmentation.ctbl", names)
         write_itksnap_labels(folder / "segmentation.label.txt", names)
         write_statistics(folder, dict(products.statistics))
+        del whole  # the report needs the memory
     if products.surfaces:
         from nnunet_ext.meshes import write_meshes
 
@@ -88,6 +89,7 @@ def write_products(
         from nnunet_ext.outputs import write_dicom_seg
 
         with clock.stage("write DICOM SEG"):
+            whole = work.whole(products.labels)
             write_dicom_seg(folder / "segmentation.dcm", whole, names, instances, deidentify=settings.deidentify)
 
 

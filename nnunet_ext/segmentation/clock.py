@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from nnunet_ext.segmentation.memory import peak_bytes, reset_peak
+from nnunet_ext.peak_memory import peak_bytes, reset_peak
 
 __all__ = ["Clock"]
 

@@ -1,17 +1,14 @@
-"""How much memory a case needs at most: told beforehand by a linear model, and measured."""
+"""How much memory a case needs at most, told beforehand by a linear model."""
 
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 from nnunet_ext.grids import Grid
 
-__all__ = ["Forecast", "forecast", "peak_bytes", "reset_peak"]
+__all__ = ["Forecast", "forecast"]
 
 BASE_BYTES = 1_100_000_000
 """Python with torch, nnU-Net and the libraries, of whose files the system keeps more or less in memory. Source:
@@ -83,22 +80,3 @@ def forecast(
         )
     needed = BASE_BYTES + CT_BYTES * whole + BOX_BYTES * inside + MODEL_BYTES * coarse + extra_bytes
     return Forecast(whole, inside, coarse, round(needed))
-
-
-def reset_peak() -> None:
-    """Let the peak of this process begin anew, where the system can (Linux)."""
-    with suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_bytes() -> int:
-    """Return the largest resident memory of this process since `reset_peak`, or since it began."""
-    status = Path("/proc/self/status")
-    with suppress(OSError):
-        for line in status.read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    import resource
-
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return largest if sys.platform == "darwin" else largest * 1024

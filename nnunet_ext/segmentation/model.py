@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -191,7 +190,7 @@ def _load(
 ) -> AbbcModel:
     import torch
 
-    from nnunet_ext.models import MODELS, model_folder
+    from nnunet_ext.models import MODELS, hash_of, model_folder
     from nnunet_ext.probabilities import class_order
     from nnunet_ext.schemes import load_scheme
     from nnunet_ext.triplanar.predictor import TriPlanarPredictor, available_folds
@@ -219,12 +218,8 @@ def _load(
         raise UsageError(f"the model '{folder.name}' wants {channels} images; give one that wants a CT alone (--model)")
     used = tuple(folds) if folds is not None else tuple(f for f in available_folds(folder, checkpoint) if f != "all")
     files = [folder / "plans.json", folder / "dataset.json", *(folder / f"fold_{f}" / checkpoint for f in used)]
-    digest = hashlib.sha256()
-    for file in files:
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
     return AbbcModel(
-        folder.name, predictor, order, digest.hexdigest(), tuple(str(f) for f in used), _working_bytes(predictor)
+        folder.name, predictor, order, hash_of(files), tuple(str(f) for f in used), _working_bytes(predictor)
     )
 
 

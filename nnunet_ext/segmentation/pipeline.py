@@ -8,8 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from label_gen.errors import DataError, UsageError
 from label_gen.grid import bounding_box
 from nnunet_ext.devices import choose_device
@@ -17,12 +15,12 @@ from nnunet_ext.grids import Grid, check_same_grid
 from nnunet_ext.schemes import load_scheme
 from nnunet_ext.segmentation.case_folder import run_record, write_products, write_run
 from nnunet_ext.segmentation.clock import Clock
-from nnunet_ext.segmentation.frames import box_in, crop, crop_grid, model_grid, resampled
+from nnunet_ext.segmentation.frames import box_in, crop_grid, model_grid
 from nnunet_ext.segmentation.memory import Forecast, forecast
 from nnunet_ext.segmentation.model import AbbcModel, load_model
 from nnunet_ext.segmentation.products import make_products
 from nnunet_ext.segmentation.settings import Settings
-from nnunet_ext.segmentation.work import Work, write_fragments, write_work
+from nnunet_ext.segmentation.work import make_work, write_fragments, write_work
 from nnunet_ext.volumes import Volume
 
 if TYPE_CHECKING:
@@ -105,20 +103,16 @@ def segment_ct(
     if box is None:
         raise DataError("stage 1 finds no pelvis and no femur in this CT; give a CT of the pelvis, or --bones FILE")
     grid = model_grid(ct.volume.grid, box, spacing, settings.margin_mm)
-    near = box_in(ct.volume.grid, grid)
     expected = forecast(
         ct.volume.grid,
         spacing,
-        box=crop_grid(ct.volume.grid, near),
+        box=crop_grid(ct.volume.grid, box_in(ct.volume.grid, grid)),
         model=grid,
         extra_bytes=model.working_bytes,
     )
     say(str(expected))
-    anatomy = Volume.on_grid(resampled(anatomy.array, anatomy.grid, grid, order=0), grid)
     with clock.stage("predict"):
-        probabilities = model.predict(ct.volume, grid)
-    part = crop(ct.volume, near)
-    work = Work(probabilities, anatomy, part.like(np.ascontiguousarray(part.array)), ct.volume.grid)
+        work = make_work(ct.volume, anatomy, model, grid)
     with clock.stage("recover"):
         recovered = work.recover(scheme)
     bones_of = {fragment.fragment_id: fragment.bone for fragment in recovered.fragments}

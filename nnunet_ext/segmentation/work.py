@@ -1,4 +1,4 @@
-"""What a case is recovered from, kept in its folder `work/`: probabilities, bones and the CT round them."""
+"""What a case is recovered from, made by stage 2 and kept in `work/`: probabilities, bones and the CT round them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from label_gen.grid import Box
 from label_gen.scheme import LabelScheme
 from nnunet_ext.atomic import replacing
 from nnunet_ext.grids import Grid
-from nnunet_ext.segmentation.frames import box_in, crop_grid
+from nnunet_ext.segmentation.frames import box_in, crop, crop_grid, resampled
+from nnunet_ext.segmentation.model import AbbcModel
 from nnunet_ext.segmentation.paste import bone_margin, labels_on
 from nnunet_ext.volumes import Volume, check_same_grid, read_grid, read_labels, read_volume, write_volume
 from postproc.recover import RecoveredFragments, recover_fragments
 
-__all__ = ["FILES", "Work", "read_work", "write_fragments", "write_work"]
+__all__ = ["FILES", "Work", "make_work", "read_work", "write_fragments", "write_work"]
 
 FILES = ("abbc.nii.gz", "abbc.npz", "bones.nii.gz", "ct.nii.gz", "fragments.nii.gz")
 """Names of the files: classes and their probabilities, whole bones on the same grid, CT round the bones, and the
@@ -88,6 +89,24 @@ def _placed(inner: Grid, outer: Grid) -> Box:
     box = box_in(outer, inner, 0)
     check_same_grid(inner, crop_grid(outer, box), "the CT of the case folder", "its segmentation")
     return box
+
+
+def make_work(ct: Volume, bones: Volume, model: AbbcModel, grid: Grid) -> Work:
+    """Ask the model for the classes round the bones.
+
+    Args:
+        ct: The CT, HU.
+        bones: Whole bones on the CT's grid.
+        model: The model.
+        grid: Grid of the model round the bones, as `nnunet_ext.segmentation.frames.model_grid` gives it.
+
+    Raises:
+        DataError: The network gives numbers that are not finite.
+    """
+    probabilities = model.predict(ct, grid)
+    part = crop(ct, box_in(ct.grid, grid))
+    placed = Volume.on_grid(resampled(bones.array, bones.grid, grid, order=0), grid)
+    return Work(probabilities, placed, part.like(np.ascontiguousarray(part.array)), ct.grid)
 
 
 def write_work(work: Work, folder: Path) -> None:

@@ -11,6 +11,7 @@ from label_gen.phantom import BONE_NAMES
 from label_gen.scheme import LabelScheme
 from label_gen.simulation.settings import SimulationSettings
 from nnunet_ext.batch import Task
+from nnunet_ext.cases import check_part
 from nnunet_ext.simulation.case import CaseFiles
 from nnunet_ext.simulation.sources import Source
 from nnunet_ext.training.folders import free_bytes, say_bytes
@@ -151,8 +152,7 @@ def plan_cases(
         raise UsageError(f"the number of cases is {number}; it has to be 1 or more (-n)")
     if seed < 0:
         raise UsageError(f"the seed is {seed}; it has to be 0 or more (--seed)")
-    if not 0 <= part_id < num_parts:
-        raise UsageError(f"the part must be one of 0 to {num_parts - 1}; got: {part_id} (-part_id, -num_parts)")
+    check_part(part_id, num_parts)
     tasks = []
     for index in range(part_id, number, num_parts):
         source = sources[index % len(sources)]

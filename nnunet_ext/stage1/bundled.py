@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from label_gen.errors import DataError
 from nnunet_ext.devices import choose_device
+from nnunet_ext.models import hash_of
 from nnunet_ext.stage1.bones import BONES, Bones, bone_called
 from nnunet_ext.stage1.cleaning import clean_bones, follow
 from nnunet_ext.stage1.frame import labels_on, patient_grid, resampled_ct
@@ -80,7 +80,7 @@ class ModelBones:
         self._predictor.initialize_from_trained_model_folder(self._folder, folds, checkpoint)
         self._numbers = self._bone_numbers()
         self.details = {
-            "model_sha256": _checksum(self._folder, checkpoint),
+            "model_sha256": hash_of([self._folder / "plans.json", *sorted(self._folder.glob(f"fold_*/{checkpoint}"))]),
             "spacing_mm": list(self.spacing_mm),
             "device": str(chosen),
             "fast": fast,
@@ -165,12 +165,3 @@ class ModelBones:
                 f"{', '.join(BONES)} (--bones)"
             )
         return found
-
-
-def _checksum(folder: Path, checkpoint: str) -> str:
-    """Return one SHA-256 over the checkpoints of a model and its plans, in the order of their names."""
-    total = hashlib.sha256()
-    for path in [folder / "plans.json", *sorted(folder.glob(f"fold_*/{checkpoint}"))]:
-        with path.open("rb") as stream:
-            total.update(hashlib.file_digest(stream, "sha256").digest())
-    return total.hexdigest()

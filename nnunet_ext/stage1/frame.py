@@ -16,7 +16,7 @@ from nnunet_ext.grids import Grid
 from nnunet_ext.preparation.orientation import LPS
 from nnunet_ext.volumes import Volume
 
-__all__ = ["AIR_HU", "labels_on", "patient_grid", "resampled_ct", "turned"]
+__all__ = ["AIR_HU", "labels_on", "patient_grid", "resampled_ct"]
 
 AIR_HU = -1024
 """HU of what lies outside an oblique CT. Source: the lowest value of a 12-bit CT, as scanners pad their images."""
@@ -65,7 +65,7 @@ def resampled_ct(ct: Volume, frame: Grid, *, averaging: bool) -> Volume:
     Returns:
         The CT on the grid, in the type of the CT; `AIR_HU` where there was none.
     """
-    image = sitk.DICOMOrient(_image(ct), LPS)
+    image = sitk.DICOMOrient(ct.to_image(), LPS)
     if averaging:
         factors = [
             max(1, math.floor(new / old + _SLACK))
@@ -75,18 +75,6 @@ def resampled_ct(ct: Volume, frame: Grid, *, averaging: bool) -> Volume:
         image = sitk.BinShrink(image, factors) if max(factors) > 1 else image
     found = sitk.Resample(image, _reference(frame), sitk.Transform(), sitk.sitkLinear, AIR_HU, image.GetPixelID())
     return Volume.on_grid(sitk.GetArrayFromImage(found), frame)
-
-
-def turned(volume: Volume, orientation: str) -> Volume:
-    """Return a volume with its axes swapped and flipped; voxels are moved, not interpolated.
-
-    Args:
-        volume: The volume.
-        orientation: Three letters, as `nnunet_ext.preparation.orientation.orientation_of` gives them.
-    """
-    image = sitk.DICOMOrient(_image(volume), orientation)
-    x, y, z = image.GetSpacing()
-    return Volume(sitk.GetArrayFromImage(image), (z, y, x), image.GetOrigin(), image.GetDirection())
 
 
 def labels_on(grid: Grid, probabilities: NDArray[np.floating[Any]], frame: Grid) -> NDArray[np.uint8]:
@@ -159,14 +147,6 @@ def _image_of(array: NDArray[np.floating[Any]], frame: Grid, box: Sequence[slice
     image.SetSpacing(frame.spacing_mm[::-1])
     starts = [part.start for part in box][::-1]
     image.SetOrigin([o + s * n for o, s, n in zip(frame.origin, frame.spacing_mm[::-1], starts, strict=True)])
-    return image
-
-
-def _image(volume: Volume) -> Any:
-    image = sitk.GetImageFromArray(volume.array)
-    image.SetSpacing(volume.spacing_mm[::-1])
-    image.SetOrigin(volume.origin)
-    image.SetDirection(volume.direction)
     return image
 
 

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from label_gen.errors import DataError, GridError, UsageError
 from nnunet_ext.cases import VOLUME_SUFFIXES, split_suffix
 from nnunet_ext.grids import Grid, check_same_grid
-from nnunet_ext.preparation.orientation import orientation_of
+from nnunet_ext.preparation.orientation import orientation_of, turned
 from nnunet_ext.stage1.bones import BONES, Bones, bone_called
-from nnunet_ext.stage1.frame import turned
 from nnunet_ext.stage1.numbering import bones_of_numbers, names_in
 from nnunet_ext.volumes import Volume, naming, read_labels
 

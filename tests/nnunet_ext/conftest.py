@@ -5,11 +5,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
+import torch
 
 import nnunet_ext
 
 _C, _S = math.cos(0.3), math.sin(0.3)
 OBLIQUE = (_C, -_S * _C, _S * _S, _S, _C * _C, -_C * _S, 0.0, _S, _C)
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    """Small tensors are slower in many threads, much slower where other processes run too."""
+    before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

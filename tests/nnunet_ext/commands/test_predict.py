@@ -49,14 +49,6 @@ CONFIGURATION = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def save_model(tmp_path):
     """Write a model folder as nnU-Net and our trainers leave it."""

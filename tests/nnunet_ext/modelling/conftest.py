@@ -11,14 +11,6 @@ ABBC_LABELS = {"background": 0, "boundary": 1, "core": 2, "border": 3}
 BONES_LABELS = {"background": 0, "sacrum": 1, "left_hip": 2, "right_hip": 3}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture
 def trained(tmp_path, monkeypatch):
     """Write what nnU-Net leaves of a training, of tiny networks with weights at random."""

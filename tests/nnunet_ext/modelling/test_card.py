@@ -32,7 +32,12 @@ def records():
     train = {"epochs": 2, "steps": 100, "patches": 200, "seconds_in_epochs": 7200, "curves": curves}
     costs = scores(0.9)["costs"]
     spent = {"wall_s": 12.3, "processor_s": 20.4, "peak_mb": 901.2}
-    cost = {"spacing_mm": 1.5, "voxels": 7_750_000, "bones": spent, "abbc": spent, "recover": spent}
+    cost = {
+        "spacing_mm": 1.5,
+        "voxels": 7_750_000,
+        "cost": spent,
+        "stages": {"bones": 3.2, "predict": 6.7, "recover": 2.6},
+    }
     results = {
         "simulate-training": {"cases": ["phantom_1", "ts_s1_2"], "anatomies": ["ts_s1"], "failed": []},
         "simulate-test": {"cases": ["phantom_9", "mine_9"], "anatomies": ["mine"], "failed": []},
@@ -67,7 +72,7 @@ def test_card(records):
         "| default | 0.777 |",
         "| no-closed | simulation.closed 0.0 (0.62) | 400 | 0.512 |",
         "| `abbc` | 61 (at most 70) |",
-        "| 1.5 mm | 7.8 | 12 / 20 / 901 | 12 / 20 / 901 |",
+        "| 1.5 mm | 7.8 | 12 | 20 | 901 | 3 | 7 | 3 | 0 |",
         "![phantom_9: IoU 0.912](pictures/worst_1.png)",
         '"nnunet-abbc": "9.9"',
     ):

@@ -14,7 +14,11 @@ from nnunet_ext.modelling.measuring import Cost
 from nnunet_ext.modelling.prediction import Prediction, link_image
 from nnunet_ext.modelling.scoring import VARIANTS, score_abbc_model
 from nnunet_ext.modelling.trial_cases import SOFT_TISSUE_HU, find_trial_cases, prepare_fracsegnet
-from nnunet_ext.volumes import read_labels, read_volume
+from nnunet_ext.segmentation.api import segment
+from nnunet_ext.segmentation.work import Work
+from nnunet_ext.volumes import read_labels, read_volume, write_volume
+from postproc.thresholds import DEFAULT_THRESHOLDS
+from tests.nnunet_ext.segmentation.phantom import draw_ct, save_model
 
 SPACING = (0.9, 0.8, 1.5)
 """Of what the fixture `save` writes, x, y, z."""
@@ -42,24 +46,20 @@ def cases(save, block, tmp_path):
 
 
 @pytest.fixture
-def predicted(monkeypatch, save):
+def predicted(monkeypatch):
     """Predict the true classes in place of a model; case b without border between the two fragments."""
     asked = []
 
-    def predict(model, case, output, prediction, *, probabilities=False):
+    def predict(model, case, scheme, prediction):
         asked.append(case.name)
-        true = read_labels(case.labels)
+        true, bones, ct = read_labels(case.labels), read_labels(case.anatomy), read_volume(case.image)
         classes = generate_abbc(true.array, true.spacing_mm).abbc
         if case.name == "b":
             classes[classes == ABBC.BORDER] = ABBC.CORE
-        likely = np.stack([np.where(classes == member, 0.97, 0.01) for member in ABBC]).astype(np.float32)
-        save(classes, output / f"{case.name}.nii.gz", direction=(1, 0, 0, 0, 1, 0, 0, 0, 1))
-        np.savez_compressed(output / f"{case.name}.npz", probabilities=likely)
-        labels = {member.name.lower(): int(member) for member in ABBC}
-        (output / "dataset.json").write_text(json.dumps({"labels": labels}))
-        return Cost(2.0, 3.0, 500.0)
+        likely = np.stack([np.where(classes == member, 0.97, 0.01) for member in ABBC]).astype(np.float16)
+        return Work(likely, bones, ct, ct.grid)
 
-    monkeypatch.setattr(scoring, "predict_measured", predict)
+    monkeypatch.setattr(scoring, "_predict", predict)
     return asked
 
 
@@ -74,9 +74,9 @@ def test_scores_of_all_ways_from_one_prediction(cases, predicted, tmp_path):
         assert (summary["merge_errors"], summary["split_errors"]) == ((1, 0) if heals else (0, 1))
         assert found["summary"]["cases"] == 2
         assert found["summary"]["fragment_iou"]["min"] == found["cases"]["b"]["fragment_iou"] < 0.95
-    assert content["costs"]["summary"]["wall_s"] == {"mean": 2.0, "max": 2.0}
+    wall = content["costs"]["summary"]["wall_s"]
+    assert 0 < wall["mean"] <= wall["max"] == max(cost["wall_s"] for cost in content["costs"]["cases"].values())
     assert json.loads((tmp_path / "out" / "scores.json").read_text())["settings"]["cases"] == ["a", "b"]
-    assert not list((tmp_path / "out" / "predicted").glob("*.npz"))
     again = score_abbc_model("model", cases, tmp_path / "out")
     assert predicted == ["a", "b"]
     assert again == content
@@ -85,15 +85,31 @@ def test_scores_of_all_ways_from_one_prediction(cases, predicted, tmp_path):
 def test_the_ways_are_what_they_say(cases, predicted, tmp_path, monkeypatch):
     asked = []
 
-    def recover(abbc, output, **options):
-        asked.append((Path(abbc).suffix, options["healing"]))
+    def recover(abbc, spacing_mm, *, anatomy, scheme, thresholds):
+        asked.append((abbc.ndim, thresholds is DEFAULT_THRESHOLDS))
         raise DataError("enough")
 
-    monkeypatch.setattr("nnunet_ext.commands.recover_instances.recover_instances", recover)
+    monkeypatch.setattr("postproc.recover.recover_fragments", recover)
     for name, way in VARIANTS.items():
         with pytest.raises(DataError, match="enough"):
             score_abbc_model("model", cases, tmp_path / "out", variants={name: way})
-    assert asked == [(".npz", True), (".gz", True), (".npz", False), (".gz", False)]
+    assert asked == [(4, True), (3, True), (4, False), (3, False)]
+
+
+@pytest.mark.slow
+def test_a_model_is_asked_as_a_segmentation_asks_it(tmp_path, save):
+    ct, bones = draw_ct()
+    for kind, volume in (("images", ct), ("labels", bones), ("anatomy", bones)):
+        write_volume(volume, tmp_path / "cases" / kind / "a.nii.gz")
+    model = save_model(tmp_path / "model")
+    content = score_abbc_model(
+        model, tmp_path / "cases", tmp_path / "out", scheme="pengwin2026", prediction=Prediction(step_size=1.0)
+    )
+    found = segment(ct, bones=bones, model=model, scheme="pengwin2026", device="cpu", step_size=1.0, report=False)
+    mine = read_labels(tmp_path / "out" / "fragments" / "default" / "a.nii.gz")
+    assert (mine.array == found.labels.array).all()
+    assert mine.array.any()
+    assert content["costs"]["cases"]["a"]["peak_mb"] > 100
 
 
 def test_bones_and_sides():

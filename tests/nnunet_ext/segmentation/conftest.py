@@ -1,15 +1,6 @@
 import pytest
-import torch
 
 from tests.nnunet_ext.segmentation.phantom import draw_ct, save_model
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,6 @@
 import pytest
-import torch
 
 from tests.nnunet_ext.stage1.networks import HU, NUMBERS, save_model
-
-
-@pytest.fixture(autouse=True)
-def one_thread(monkeypatch):
-    before = torch.get_num_threads()
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ import pytest
 from label_gen.errors import DataError, UsageError
 from nnunet_ext import models
 from nnunet_ext.models import INDEX, sums_of
+from nnunet_ext.preparation.orientation import turned
 from nnunet_ext.stage1 import BoneFinder, segment_bones
 from nnunet_ext.stage1.bundled import ModelBones
-from nnunet_ext.stage1.frame import turned
 from nnunet_ext.volumes import Volume
 from tests.nnunet_ext.stage1.networks import HU, NUMBERS, pelvis, save_model
 

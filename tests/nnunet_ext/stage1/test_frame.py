@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from nnunet_ext.grids import Grid
-from nnunet_ext.stage1.frame import AIR_HU, labels_on, patient_grid, resampled_ct, turned
+from nnunet_ext.preparation.orientation import turned
+from nnunet_ext.stage1.frame import AIR_HU, labels_on, patient_grid, resampled_ct
 from nnunet_ext.volumes import Volume
 from tests.volumes import ball, one_hot
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from label_gen.errors import DataError, GridError, UsageError
+from nnunet_ext.preparation.orientation import turned
 from nnunet_ext.stage1 import segment_bones
-from nnunet_ext.stage1.frame import turned
 from nnunet_ext.stage1.given import GivenBones
 from nnunet_ext.stage1.numbering import bones_of_numbers, names_in
 from nnunet_ext.volumes import Volume, write_volume

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from label_gen.errors import DataError, GridError
+from nnunet_ext.preparation.orientation import turned
 from nnunet_ext.schemes import load_scheme
 from nnunet_ext.stage1 import BONES, Finding, check_bones
 from nnunet_ext.stage1.bones import bone_called
-from nnunet_ext.stage1.frame import turned
 from nnunet_ext.stage1.totalsegmentator import pelvis_classes
 from nnunet_ext.volumes import Volume
 from tests.volumes import box

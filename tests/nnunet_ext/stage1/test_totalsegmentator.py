@@ -11,10 +11,10 @@ import pytest
 pytest.importorskip("totalsegmentator")
 
 from label_gen.errors import DataError, UsageError, VolumeFileError
+from nnunet_ext.preparation.orientation import turned
 from nnunet_ext.stage1 import BoneFinder, segment_bones
 from nnunet_ext.stage1 import totalsegmentator as stage
 from nnunet_ext.stage1._totalsegmentator_child import refuse_connections
-from nnunet_ext.stage1.frame import turned
 from nnunet_ext.stage1.totalsegmentator import TotalSegmentatorBones
 from nnunet_ext.stage1.totalsegmentator_weights import download_weights
 from tests.nnunet_ext.stage1.networks import pelvis

@@ -44,12 +44,3 @@ def network():
         return made.eval()
 
     return make
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small tensors are slower in many threads, much slower where other processes run too."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
