@@ -17,7 +17,7 @@ def data_folder(kind: str) -> Path:
     """Return a folder of data: in the installed package, or in the checkout of an editable install.
 
     Args:
-        kind: `schemes`, `recipes` or `rules`.
+        kind: `schemes`, `recipes`, `rules`, `studies` or `training`.
     """
     installed = _PACKAGE / "_datasets" / kind
     return installed if installed.is_dir() else _PACKAGE.parent / "datasets" / kind

@@ -16,7 +16,7 @@ from label_gen.scheme import LabelScheme
 from postproc.fragment_scores import CaseVolumes, FragmentScore, score_one_to_one, score_pengwin2024
 from postproc.one_to_one import InstanceMatch, match_fragments, total_match
 
-__all__ = ["CaseScores", "Matching", "evaluate_fragments", "summarise_scores"]
+__all__ = ["CaseScores", "Matching", "describe", "evaluate_fragments", "summarise_scores"]
 
 Matching = Literal["pengwin2024", "one-to-one"]
 """Ways to decide which predicted fragment is compared with which true one."""
@@ -163,9 +163,9 @@ def summarise_scores(scores: Sequence[CaseScores]) -> dict[str, Any]:
     return {
         "cases": len(scores),
         "matching": matchings[0] if matchings else None,
-        "case": _describe([score.case for score in scores]),
-        "anatomy": {bone: _describe(tables) for bone, tables in anatomy.items()},
-        "fragments": _describe([{name: row[name] for name in SHAPE_FIGURES} for row in rows]),
+        "case": describe([score.case for score in scores]),
+        "anatomy": {bone: describe(tables) for bone, tables in anatomy.items()},
+        "fragments": describe([{name: row[name] for name in SHAPE_FIGURES} for row in rows]),
     }
 
 
@@ -212,8 +212,16 @@ def _mean(values: Iterable[Figure]) -> float | None:
     return math.fsum(defined) / len(defined) if defined else None
 
 
-def _describe(tables: Sequence[Mapping[str, Figure]]) -> dict[str, dict[str, Figure]]:
-    """Return mean, standard deviation, median and counts of every figure of the tables."""
+def describe(tables: Sequence[Mapping[str, Figure]]) -> dict[str, dict[str, Figure]]:
+    """Return mean, standard deviation, median and counts of every figure of some tables.
+
+    Args:
+        tables: Figures by name; None and NaN are undefined.
+
+    Returns:
+        For each figure `mean`, `sd` and `median` of its finite values, their number `n`, and how many are `infinite`
+        and `undefined`.
+    """
     names = dict.fromkeys(name for table in tables for name in table)
     result: dict[str, dict[str, Figure]] = {}
     for name in names:

@@ -1,209 +1,20 @@
-"""`abbc-evaluate`: predicted fragments against true ones."""
+"""`abbc-evaluate`: predicted fragments, or whole structures, against true ones."""
 
 from __future__ import annotations
 
-import math
+import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
 
 from nnunet_ext.commands._cli import add_batch_options, make_parser, report_case, run_command, sum_up
+from nnunet_ext.evaluation.fragments import MATCHINGS, evaluate
+from nnunet_ext.evaluation.results import Evaluation
+from nnunet_ext.evaluation.structures import evaluate_structures
+from nnunet_ext.evaluation.tables import format_structures, format_table
 
-if TYPE_CHECKING:
-    from label_gen.scheme import LabelScheme
-    from nnunet_ext.batch import BatchResult, CaseResult, Task
-    from postproc import CaseScores
-
-__all__ = ["Evaluation", "evaluate", "format_table", "main"]
+__all__ = ["Evaluation", "evaluate", "evaluate_structures", "format_structures", "format_table", "main"]
 
 PROG = "abbc-evaluate"
-MATCHINGS = ("pengwin2024", "one-to-one")
-
-COLUMNS = {
-    "true": "reference_fragments",
-    "found": "prediction_fragments",
-    "IoU": "fragment_iou",
-    "Dice": "fragment_dice",
-    "HD95": "fragment_hd95_mm",
-    "ASSD": "fragment_assd_mm",
-    "recall": "recall",
-    "prec.": "precision",
-    "F1": "f1",
-    "merged": "merge_errors",
-    "split": "split_errors",
-    "bone IoU": "anatomy_iou",
-}
-"""Columns of the printed table and the figures of a case they show; distances in mm."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Scores of all cases.
-
-    Attributes:
-        batch: What came of each case.
-        content: What `scores.json` holds.
-    """
-
-    batch: BatchResult
-    content: Mapping[str, Any]
-
-
-def evaluate(
-    prediction: str | Path,
-    reference: str | Path,
-    output: str | Path,
-    *,
-    scheme: str | Path = "pengwin2024",
-    matching: Literal["pengwin2024", "one-to-one"] = "pengwin2024",
-    csv: str | Path | None = None,
-    workers: int = 1,
-    on_result: Callable[[CaseResult], None] | None = None,
-    progress: bool = False,
-) -> Evaluation:
-    """Compare predicted fragments with true ones, case by case, and sum up.
-
-    Args:
-        prediction: A label volume, or a folder of them.
-        reference: The true labels: a volume, or a folder with volumes of the same names. A case without prediction has
-            failed; a prediction without reference is noted.
-        output: The file for the scores, ending in `.json`, or a folder for `scores.json`.
-        scheme: Name of a label scheme, or a `.toml` file.
-        matching: `pengwin2024` (the official evaluator, quirks included) or `one-to-one`.
-        csv: A file ending in `.csv` for the table of fragments; a table of cases goes beside it as `NAME_cases.csv`.
-        workers: Cases run at the same time, in processes of their own; 0 or 1 for one after the other in this one.
-        on_result: Called with the result of each case as it comes.
-        progress: Show a bar on stderr if that is a terminal.
-
-    Returns:
-        The scores.
-
-    Raises:
-        UsageError: An input holds nothing usable, an output would replace one, or an option makes no sense.
-        SchemeError: There is no such scheme, or it is wrong.
-        VolumeFileError: An input folder cannot be read, or an output cannot be written.
-    """
-    from label_gen.errors import UsageError
-    from nnunet_ext.atomic import check_writable, write_json
-    from nnunet_ext.batch import Task, run_batch
-    from nnunet_ext.cases import find_cases, pair_cases
-    from nnunet_ext.schemes import load_scheme
-
-    if matching not in MATCHINGS:
-        raise UsageError(f"unknown matching '{matching}'; choose one of {', '.join(MATCHINGS)} (--matching)")
-    loaded = load_scheme(scheme)
-    target = Path(output) / "scores.json" if Path(output).is_dir() else Path(output)
-    for option, file, suffix in (("-o", target, ".json"), ("--csv", csv, ".csv")):
-        if file is not None and Path(file).suffix != suffix:
-            raise UsageError(f"the output '{file}' has to end in {suffix} ({option})")
-    references, predictions = find_cases(reference), find_cases(prediction)
-    pairs = pair_cases(reference, prediction, references, predictions)
-    partners = {case.name: partner for case, partner in pairs.pairs}
-    tasks = []
-    for case in references:
-        partner = partners.get(case.name)
-        arguments = {"reference": case.path, "prediction": partner, "scheme": loaded, "matching": matching}
-        problem = f"no prediction of this name in '{Path(prediction).name}'; predict it, or leave the reference out"
-        tasks.append(Task(case.name, (), arguments, "" if partner else problem))
-    for file in (target, csv):
-        if file is not None:
-            check_writable(Path(file))
-    surplus = [case.name for case in pairs.surplus]
-    notes = [f"predictions without reference were left out: {', '.join(surplus)}"] if surplus else []
-    batch = run_batch(_score_case, tasks, workers=workers, on_result=on_result, progress=progress, notes=notes)
-    content = _content(batch, tasks, {"scheme": loaded.name, "matching": matching}, surplus)
-    write_json(target, content)
-    if csv is not None:
-        _write_tables(Path(csv), content["cases"])
-    return Evaluation(batch, content)
-
-
-def _score_case(
-    reference: Path, prediction: Path, scheme: LabelScheme, matching: Literal["pengwin2024", "one-to-one"]
-) -> dict[str, CaseScores]:
-    from nnunet_ext.volumes import check_same_grid, naming, read_labels
-    from postproc import evaluate_fragments
-
-    true = read_labels(reference, allow_empty=False)
-    found = read_labels(prediction)
-    check_same_grid(found.grid, true.grid, str(prediction), str(reference))
-    with naming(f"{prediction} against {reference}"):
-        scores = evaluate_fragments(found.array, true.array, true.spacing_mm, scheme=scheme, matching=matching)
-    return {"scores": scores}
-
-
-def _content(
-    batch: BatchResult, tasks: Sequence[Task], settings: Mapping[str, Any], surplus: Sequence[str]
-) -> dict[str, Any]:
-    """Return what the scores file holds."""
-    from nnunet_ext.manifest import NOTE, versions, without_paths
-    from postproc import summarise_scores
-
-    cases = {}
-    for result, task in zip(batch.results, tasks, strict=True):
-        if result.status == "done":
-            cases[result.name] = {"status": "done", **result.details["scores"].to_dict()}
-        else:
-            cases[result.name] = {"status": "failed", "error": without_paths(result.error, task.paths)}
-    scores = [result.details["scores"] for result in batch.results if result.status == "done"]
-    return {
-        "command": PROG,
-        "note": NOTE,
-        "versions": versions(),
-        "settings": settings,
-        "summary": summarise_scores(scores),
-        "predictions_without_reference": list(surplus),
-        "cases": cases,
-    }
-
-
-def _write_tables(file: Path, cases: Mapping[str, Any]) -> None:
-    """Write one row per fragment to the file, and one row per case beside it."""
-    from nnunet_ext.atomic import write_csv
-
-    done = {name: case for name, case in cases.items() if case["status"] == "done"}
-    write_csv(file, [{"case": name, **row} for name, case in done.items() for row in case["fragments"]])
-    write_csv(
-        file.with_name(f"{file.stem}_cases.csv"),
-        [{"case": name, "status": case["status"], **case.get("case", {})} for name, case in cases.items()],
-    )
-
-
-def format_table(content: Mapping[str, Any]) -> str:
-    """Return the figures of the cases, and their mean, standard deviation and median, as a table of text.
-
-    Args:
-        content: What `scores.json` holds.
-    """
-    rows = [["case", *COLUMNS]]
-    for name, case in content["cases"].items():
-        if case["status"] == "done":
-            infinite = {key.removeprefix("case.") for key in case.get("infinite", ()) if key.startswith("case.")}
-            figures = {**case["case"], **dict.fromkeys(infinite, math.inf)}
-            rows.append([name, *(_figure(figures.get(key)) for key in COLUMNS.values())])
-        else:
-            rows.append([name, "failed", *[""] * (len(COLUMNS) - 1)])
-    summary = content["summary"]["case"]
-    if summary:
-        for statistic in ("mean", "sd", "median"):
-            values = (summary.get(key, {}).get(statistic) for key in COLUMNS.values())
-            rows.append([statistic, *map(_figure, values)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        lines.append("  ".join(cells).rstrip())
-    lines.insert(1, "-" * max(map(len, lines)))
-    lines.append(f"matching: {content['settings']['matching']}; distances in mm. {content['note']}")
-    return "\n".join(lines)
-
-
-def _figure(value: float | None) -> str:
-    if value is None:
-        return "-"
-    return str(value) if isinstance(value, int) else f"{value:.3f}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -215,33 +26,118 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 done, 1 bad data, 2 wrong usage.
     """
-    parser = make_parser(PROG, "Compare predicted bone fragments with the true ones.")
-    parser.add_argument("-p", "--prediction", required=True, help="predicted fragments: a volume or a folder")
-    parser.add_argument("-r", "--reference", required=True, help="true fragments: a volume or a folder")
+    parser = make_parser(PROG, "Compare predicted bone fragments, or whole structures, with the true ones.")
+    parser.add_argument("-p", "--prediction", required=True, help="predicted labels: a volume or a folder")
+    parser.add_argument("-r", "--reference", required=True, help="true labels: a volume or a folder")
     parser.add_argument("-o", "--output", required=True, metavar="SCORES", help="file for the scores, ending in .json")
     parser.add_argument(
         "--matching", choices=MATCHINGS, default="pengwin2024", help="how predicted and true fragments are paired"
     )
-    parser.add_argument("--csv", metavar="FILE", help="also one row per fragment; one per case goes to FILE_cases.csv")
+    parser.add_argument(
+        "--csv",
+        metavar="FILE",
+        help="also one row per fragment (FILE_cases.csv: per case); with --structures one per case, structure and "
+        "region (FILE_slices.csv: per slice)",
+    )
+    _add_structure_options(parser)
+    _add_picture_options(parser)
     add_batch_options(parser, overwrite=False)
     options = parser.parse_args(argv)
 
     def work() -> int:
-        evaluation = evaluate(
-            options.prediction,
-            options.reference,
-            options.output,
-            scheme=options.scheme,
-            matching=options.matching,
-            csv=options.csv,
-            workers=options.workers,
-            on_result=lambda result: report_case(PROG, result, options.verbose),
-            progress=True,
-        )
-        print(format_table(evaluation.content))
+        _check(options)
+        baseline = None
+        if options.baseline is not None:
+            from nnunet_ext.evaluation.pictures import read_scores
+
+            baseline = read_scores(options.baseline)
+        evaluation = _evaluate(options)
+        print((format_table if options.structures is None else format_structures)(evaluation.content))
+        if options.plots is not None:
+            from nnunet_ext.evaluation.pictures import draw_scores
+
+            inputs = {"prediction": options.prediction, "reference": options.reference, "images": options.images}
+            files = draw_scores(options.plots, evaluation.content, baseline=baseline, **inputs)
+            print(f"drawn in {options.plots}: {', '.join(files)}")
         return sum_up(PROG, evaluation.batch)
 
     return run_command(PROG, options.verbose, work)
+
+
+def _add_structure_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("whole structures")
+    group.add_argument(
+        "--structures",
+        metavar="WHICH",
+        help="score whole structures, not fragments: all, NAME=LABEL,NAME=LABEL+LABEL, or a dataset.json",
+    )
+    group.add_argument(
+        "--region",
+        action="append",
+        metavar="NAME=MASKS",
+        help="also within masks: a folder with one per case, or one file for all; may be repeated",
+    )
+    group.add_argument(
+        "--end-slices", type=int, metavar="N", help="also within the N slices at either end of the true structure"
+    )
+    group.add_argument(
+        "--slice-axis", type=int, choices=(0, 1, 2), help="axis that slices follow each other along: 0 is z (default)"
+    )
+
+
+def _add_picture_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("pictures")
+    group.add_argument("--plots", metavar="FOLDER", help="draw bars and boxes of the cases, and a page of overlays")
+    group.add_argument("--baseline", metavar="SCORES", help="draw the improvement on the scores of another run too")
+    group.add_argument("--images", metavar="CTS", help="CTs behind the overlays: a volume or a folder")
+
+
+def _check(options: argparse.Namespace) -> None:
+    from label_gen.errors import UsageError
+
+    structure_options = {
+        "--region": options.region,
+        "--end-slices": options.end_slices,
+        "--slice-axis": options.slice_axis,
+    }
+    for option, value in structure_options.items():
+        if options.structures is None and value is not None:
+            raise UsageError(f"{option} is for whole structures; give --structures all, say, or leave it out")
+    for option, value in {"--baseline": options.baseline, "--images": options.images}.items():
+        if options.plots is None and value is not None:
+            raise UsageError(f"{option} is for pictures; give a folder for them (--plots), or leave it out")
+
+
+def _evaluate(options: argparse.Namespace) -> Evaluation:
+    common = {
+        "csv": options.csv,
+        "workers": options.workers,
+        "on_result": lambda result: report_case(PROG, result, options.verbose),
+        "progress": True,
+    }
+    inputs = (options.prediction, options.reference, options.output)
+    if options.structures is None:
+        return evaluate(*inputs, scheme=options.scheme, matching=options.matching, **common)
+    return evaluate_structures(
+        *inputs,
+        structures=options.structures,
+        regions=_regions(options.region or ()),
+        end_slices=options.end_slices,
+        slice_axis=options.slice_axis or 0,
+        **common,
+    )
+
+
+def _regions(words: Sequence[str]) -> dict[str, str]:
+    from label_gen.errors import UsageError
+
+    regions: dict[str, str] = {}
+    for word in words:
+        name, equals, masks = word.partition("=")
+        if not equals or not masks or name in regions:
+            raise UsageError(f"'{word}' is no region; give each once, as NAME=FOLDER or NAME=FILE (--region)")
+        regions[name] = masks
+    return regions
 
 
 if __name__ == "__main__":

@@ -6,8 +6,10 @@ import re
 from functools import cache
 from typing import Any
 
+from nnunet_ext.trainers import backbones
 from nnunet_ext.trainers.abbc import nnUNetTrainerABBC
 from nnunet_ext.trainers.bones import nnUNetTrainerBones
+from nnunet_ext.trainers.finetuning import nnUNetTrainerFineTune, nnUNetTrainerFineTuneFrozen
 from nnunet_ext.trainers.triplanar import nnUNetTrainerTriPlanar
 from nnunet_ext.trainers.triplanar_ekman import nnUNetTrainerTriPlanarEkman
 
@@ -15,7 +17,20 @@ __all__: list[str] = []
 
 _TRAINERS = {
     trainer.__name__: trainer
-    for trainer in (nnUNetTrainerABBC, nnUNetTrainerBones, nnUNetTrainerTriPlanar, nnUNetTrainerTriPlanarEkman)
+    for trainer in (
+        nnUNetTrainerABBC,
+        nnUNetTrainerBones,
+        nnUNetTrainerTriPlanar,
+        nnUNetTrainerTriPlanarEkman,
+        nnUNetTrainerFineTune,
+        nnUNetTrainerFineTuneFrozen,
+        backbones.nnUNetTrainerUNetResNet34,
+        backbones.nnUNetTrainerUNetResNet50,
+        backbones.nnUNetTrainerUNetDeepLabV3,
+        backbones.nnUNetTrainerUNetPlusPlusResNet34,
+        backbones.nnUNetTrainerUNetPlusPlusResNet50,
+        backbones.nnUNetTrainerUNetPlusPlusDeepLabV3,
+    )
 }
 _NAME = re.compile(r"(\w+)_([1-9]\d*)epochs?")
 

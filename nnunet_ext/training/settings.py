@@ -21,6 +21,7 @@ VARIABLES = {
     "border_weight": "ABBC_BORDER_WEIGHT",
     "augmentation": "ABBC_AUGMENTATION",
     "final_validation": "ABBC_FINAL_VALIDATION",
+    "encoder_weights": "ABBC_ENCODER_WEIGHTS",
     "checkpoint_minutes": "ABBC_CHECKPOINT_MINUTES",
     "checkpoint_mirror": "ABBC_CHECKPOINT_MIRROR",
 }
@@ -44,6 +45,9 @@ class TrainingSettings:
             without a margin: for simulated cases, all different from the start, on machines with few cores.
         final_validation: `off` leaves out the prediction of the validation cases after the training, which on a
             processor can take longer than the training; nnU-Net's `--val` does it later.
+        encoder_weights: For the trainers with an encoder of the extra `networks`: `imagenet` has the library load its
+            weights, from the internet if they are not in its cache; `none` starts from random ones; else a file of
+            them. None takes what is in the library's cache, without the internet, or else random ones.
         checkpoint_minutes: A checkpoint is written at the end of an epoch once this time has passed.
         checkpoint_mirror: Folder or fsspec URL to which checkpoints are copied while the training goes on.
     """
@@ -57,6 +61,7 @@ class TrainingSettings:
     border_weight: float | None = None
     augmentation: Literal["full", "light"] = "full"
     final_validation: Literal["on", "off"] = "on"
+    encoder_weights: str | None = field(default=None, repr=False)  # may be a path
     checkpoint_minutes: float = 5.0
     checkpoint_mirror: str | None = field(default=None, repr=False)  # a URL may hold a password
 
@@ -128,6 +133,7 @@ _READERS: dict[str, Callable[[str, str], Any]] = {
     "border_weight": _number(float, 0, open_low=True),
     "augmentation": _one_of("full", "light"),
     "final_validation": _one_of("on", "off"),
+    "encoder_weights": lambda name, text: text,
     "checkpoint_minutes": _number(float, 0),
     "checkpoint_mirror": lambda name, text: text,
 }

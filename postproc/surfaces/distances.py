@@ -8,7 +8,7 @@ from scipy.spatial import cKDTree
 
 from postproc.surfaces.surface import Surface
 
-__all__ = ["sample_faces", "signed_distances"]
+__all__ = ["closest_points", "sample_faces", "signed_distances"]
 
 CANDIDATES = 6
 """Nearest samples whose triangles are looked at for each point. Source: chosen here."""
@@ -59,7 +59,7 @@ def signed_distances(
     best, facing = np.full(len(points), np.inf), np.zeros(len(points))
     for column in nearest.reshape(len(points), -1).T:
         faces = owners[column]
-        way = points - _closest(points, corners[faces])
+        way = points - closest_points(points, corners[faces])
         distance, front = np.linalg.norm(way, axis=1), np.einsum("ij,ij->i", way, normals[faces])
         nearer = distance < best - 1e-9
         level = ~nearer & (distance < best + 1e-9) & (np.abs(front) > np.abs(facing))
@@ -68,8 +68,18 @@ def signed_distances(
     return np.where(facing < 0, -best, best)
 
 
-def _closest(points: NDArray[np.float64], corners: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the point of a triangle next to each point. Source: Ericson 2005, Real-Time Collision Detection, 5.1.5."""
+def closest_points(points: NDArray[np.float64], corners: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the point of a triangle that is next to each point.
+
+    Args:
+        points: Shape (n, 3).
+        corners: Shape (n, 3, 3): the corners of the triangle of each point.
+
+    Returns:
+        Shape (n, 3).
+
+    Source: Ericson 2005, Real-Time Collision Detection, 5.1.5.
+    """
     a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
     best = np.full(len(points), np.inf)
     found = a.copy()

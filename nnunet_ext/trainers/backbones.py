@@ -1,0 +1,140 @@
+"""Trainers of 2D networks with ResNet and DeepLabV3 encoders, by the names of the networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_loss
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+
+from nnunet_ext.networks import backbones
+from nnunet_ext.networks.library import import_library
+from nnunet_ext.networks.plans import with_backbone
+from nnunet_ext.networks.weights import load_encoder_weights
+from nnunet_ext.trainers.slices import SliceTrainerBase
+from nnunet_ext.training.checkpoint_restoring import bare_network
+
+__all__ = [
+    "BackboneTrainerBase",
+    "nnUNetTrainerUNetDeepLabV3",
+    "nnUNetTrainerUNetPlusPlusDeepLabV3",
+    "nnUNetTrainerUNetPlusPlusResNet34",
+    "nnUNetTrainerUNetPlusPlusResNet50",
+    "nnUNetTrainerUNetResNet34",
+    "nnUNetTrainerUNetResNet50",
+]
+
+
+class BackboneTrainerBase(SliceTrainerBase):
+    """Our trainers with another network than that of the plans, for `2d` and `triplanar`.
+
+    The plans that are kept with the model name the network, so that `nnUNetv2_predict` needs no trainer to build it.
+    Cross entropy alone, Adam with a learning rate of 3e-4 that falls as nnU-Net's does, no deep supervision; nnU-Net's
+    augmentation and loaders. The encoder starts from ImageNet weights if these are at hand (ABBC_ENCODER_WEIGHTS), and
+    the log says whether it did. `ABBC_OPTIMIZER=adamw` takes AdamW.
+
+    Attributes:
+        network_class: The network.
+        epochs: Length of the training. Source: chosen here; 25,000 steps are a few times the five rounds of the source.
+        learning_rate: Of the first epoch.
+
+    Source: Pivi and Fusconi, section "2D segmentation": loss, optimiser, learning rate. They name no schedule.
+    """
+
+    network_class: ClassVar[type[backbones.BackboneNetwork]]
+    epochs: int = 100
+    learning_rate: float = 3e-4
+    _weights_follow = False
+
+    def __init__(
+        self,
+        plans: dict[str, Any],
+        configuration: str,
+        fold: int,
+        dataset_json: dict[str, Any],
+        device: torch.device = torch.device("cuda"),  # noqa: B008  # nnU-Net's own signature, which it inspects
+    ) -> None:
+        import_library()  # what is missing is said before all else
+        changed = with_backbone(plans, configuration, self.network_class)
+        super().__init__(changed, configuration, fold, dataset_json, device)
+
+    def set_hyperparameters(self) -> None:
+        """Set length, learning rate and no deep supervision."""
+        super().set_hyperparameters()
+        self.num_epochs = self.epochs
+        self.initial_lr = self.learning_rate
+        self.weight_decay = 0.0
+        self.enable_deep_supervision = False
+
+    def initialize(self) -> None:
+        """Build network, loss and optimiser, and load the weights of the encoder unless a checkpoint is about to be."""
+        super().initialize()
+        if self._weights_follow:
+            return
+        resnet = bare_network(self).resnet
+        kind = self.network_class.encoder_kind
+        name = "resnet34" if kind == "deeplabv3" else kind
+        source = self.settings.encoder_weights
+        self.print_to_log_file(load_encoder_weights(resnet, name, source, int(self.num_input_channels)))
+
+    def load_checkpoint(self, filename_or_checkpoint: Mapping[str, Any] | str) -> None:
+        """Load a checkpoint; the encoder's own weights are not asked for."""
+        self._weights_follow = True
+        super().load_checkpoint(filename_or_checkpoint)
+
+    def configure_optimizers(self) -> tuple[Any, Any]:
+        """Return the optimiser and its schedule."""
+        for head in bare_network(self).decoder.seg_layers[:-1]:
+            head.requires_grad_(False)  # processes that train together wait for gradients of all others
+        if self.settings.optimizer == "adamw":
+            pair: tuple[Any, Any] = super().configure_optimizers()
+            return pair
+        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.Adam(parameters, self.initial_lr, weight_decay=self.weight_decay)
+        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+
+    def _build_loss(self) -> Any:
+        """Return cross entropy alone; binary cross entropy for regions. Ignored pixels do not count."""
+        ignore = self.label_manager.ignore_label
+        dice = {"batch_dice": True, "smooth": 1e-5, "do_bg": True, "ddp": False}  # at weight 0
+        if self.label_manager.has_regions:
+            return DC_and_BCE_loss({}, dice, weight_ce=1, weight_dice=0, use_ignore_label=ignore is not None)
+        return DC_and_CE_loss(dice, {}, weight_ce=1, weight_dice=0, ignore_label=ignore)
+
+
+class nnUNetTrainerUNetResNet34(BackboneTrainerBase):  # noqa: N801
+    """Trainer of a U-Net with a ResNet-34 encoder."""
+
+    network_class = backbones.UNetResNet34
+
+
+class nnUNetTrainerUNetResNet50(BackboneTrainerBase):  # noqa: N801
+    """Trainer of a U-Net with a ResNet-50 encoder."""
+
+    network_class = backbones.UNetResNet50
+
+
+class nnUNetTrainerUNetDeepLabV3(BackboneTrainerBase):  # noqa: N801
+    """Trainer of a U-Net with the encoder of DeepLabV3."""
+
+    network_class = backbones.UNetDeepLabV3
+
+
+class nnUNetTrainerUNetPlusPlusResNet34(BackboneTrainerBase):  # noqa: N801
+    """Trainer of a U-Net++ with a ResNet-34 encoder."""
+
+    network_class = backbones.UNetPlusPlusResNet34
+
+
+class nnUNetTrainerUNetPlusPlusResNet50(BackboneTrainerBase):  # noqa: N801
+    """Trainer of a U-Net++ with a ResNet-50 encoder."""
+
+    network_class = backbones.UNetPlusPlusResNet50
+
+
+class nnUNetTrainerUNetPlusPlusDeepLabV3(BackboneTrainerBase):  # noqa: N801
+    """Trainer of a U-Net++ with the encoder of DeepLabV3."""
+
+    network_class = backbones.UNetPlusPlusDeepLabV3
