@@ -241,8 +241,8 @@ def _costs(results: Mapping[str, Any]) -> str:
     if rows:
         head = ["model", "wall time, s", "processor time, s", "peak memory, MB"]
         told = (
-            "One test case: by `abbc-segment-bones` in a process of its own, loading included; by the second model with "
-            "the four recoveries of the table above, in the process of the tests; mean and largest:"
+            "One test case: by `abbc-segment-bones` in a process of its own, loading included; by the second model "
+            "with the four recoveries of the table above, in the process of the tests; mean and largest:"
         )
         parts.append(f"{told}\n\n{table(head, rows)}")
     found = results.get("cost", {})

@@ -26,8 +26,8 @@ def draw_worst(shop: Workshop, scores: Mapping[str, Any], *, number: int = 2) ->
         FractureError: A volume cannot be read, or a picture not be written.
     """
     from nnunet_ext.modelling.trial_cases import find_trial_cases
-    from nnunet_ext.picture import draw_picture
     from nnunet_ext.schemes import load_scheme
+    from nnunet_ext.segmentation.slices import draw_slices
     from nnunet_ext.volumes import read_labels, read_volume
 
     if not scores:
@@ -38,8 +38,8 @@ def draw_worst(shop: Workshop, scores: Mapping[str, Any], *, number: int = 2) ->
     made = {}
     for rank, case in enumerate((case for case in find_trial_cases(shop.cases("test")) if case.name in worst), 1):
         fragments = place / "fragments" / "default" / f"{case.name}.nii.gz"
-        classes = [path for path in (place / "predicted").glob(f"{case.name}.*") if path.suffix not in (".npz", ".pkl")]
-        if not fragments.is_file() or not classes:
+        classes = place / "predicted" / f"{case.name}.nii.gz"
+        if not fragments.is_file() or not classes.is_file():
             continue
         file = Path("pictures") / f"worst_{rank}.png"
         score = cases[case.name]
@@ -47,13 +47,12 @@ def draw_worst(shop: Workshop, scores: Mapping[str, Any], *, number: int = 2) ->
             f"{case.name}: IoU {score['fragment_iou']:.3f}, {score['merge_errors']} merged, {score['split_errors']} "
             f"split; {score['reference_fragments']} fragments are true, {score['prediction_fragments']} were found"
         )
-        draw_picture(
+        draw_slices(
             shop.folder / file,
-            read_labels(fragments).array,
-            read_labels(classes[0]).array,
-            read_labels(fragments).spacing_mm,
+            read_volume(case.image),
+            read_labels(classes),
+            read_labels(fragments),
             scheme=scheme,
-            ct=read_volume(case.image).array,
             title=caption,
         )
         made[file.as_posix()] = caption

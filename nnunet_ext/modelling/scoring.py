@@ -61,8 +61,8 @@ def score_abbc_model(
 ) -> dict[str, Any]:
     """Find the fragments of cases as `abbc-segment` does with the true bones, and score them by `abbc-evaluate`.
 
-    Writes into the output `fragments/VARIANT/`, `evaluation/VARIANT.json`, `costs.json` and `scores.json`. Finished
-    cases are not done again.
+    Writes into the output `predicted/` (classes, on the model's grid), `fragments/VARIANT/`, `evaluation/VARIANT.json`,
+    `costs.json` and `scores.json`. Finished cases are not done again.
 
     Args:
         model: Model folder, or the name of one that comes with the package.
@@ -100,6 +100,8 @@ def score_abbc_model(
             work = _predict(model, case, scheme, prediction)
             for name, way in variants.items():
                 write_volume(work.whole(_fragments(work, way, loaded)), targets[name])
+            classes = work.probabilities.argmax(0).astype(np.uint8)
+            write_volume(work.bones.like(classes), output / "predicted" / f"{case.name}.nii.gz")
         costs[case.name] = asdict(cost())
         write_json(output / "costs.json", costs)
     content: dict[str, Any] = {
