@@ -257,6 +257,8 @@ def _costs(results: Mapping[str, Any]) -> str:
         for run in found["runs"]:
             cells = [f"{run['cost'][k]:.0f}" for k in keys]
             cells += [f"{run['stages'].get(stage, 0):.0f}" for stage in STAGES.values()]
+            if "refused" in run:  # the true bones were given
+                cells[len(keys)] = "refused"
             rows.append([f"{run['spacing_mm']:g} mm", f"{run['voxels'] / 1e6:.1f}", *cells])
         parts.append(f"{told}\n\n{table(head, rows)}")
     return "\n\n".join(parts)

@@ -44,12 +44,14 @@ def measure_inference(
         say: Called with a line about each step.
 
     Returns:
-        `view_zyx_mm`, and for each of `runs` its `spacing_mm`, `voxels`, `cost` and the seconds of its `stages`.
+        `view_zyx_mm`, and for each of `runs` its `spacing_mm`, `voxels`, `cost` and the seconds of its `stages`; where
+        the bones that were found are not plausible, why they were `refused`: the true ones were given then.
 
     Raises:
         FractureError: A case cannot be made or segmented.
     """
     from nnunet_ext.commands.simulate_fractures import simulate_fractures_to_files
+    from nnunet_ext.manifest import without_paths
     from nnunet_ext.training.folders import read_json
     from nnunet_ext.volumes import read_grid
 
@@ -64,12 +66,18 @@ def measure_inference(
             raise DataError(f"the pelvis to measure could not be simulated: {failed.error}")
         (case,) = find_trial_cases(folder)
         with tempfile.TemporaryDirectory(dir=folder) as place:
-            arguments: list[str | Path] = ["-i", case.image, "-o", place, "--bones", bones, "-m", abbc, "-f", "0"]
-            arguments += ["-chk", prediction.checkpoint, "-device", prediction.device, "--scheme", scheme]
+            arguments: list[str | Path] = ["-i", case.image, "-o", place, "-m", abbc, "-f", "0", "--scheme", scheme]
+            arguments += ["-chk", prediction.checkpoint, "-device", prediction.device]
             arguments += ["-step_size", str(prediction.step_size), *(["--mirroring"] if prediction.mirroring else [])]
-            cost = run_measured("segment", arguments)
+            refused = ""
+            try:
+                cost = run_measured("segment", [*arguments, "--bones", bones])
+            except DataError as error:  # a model that was hardly trained finds no plausible bones
+                refused = without_paths(str(error))
+                cost = run_measured("segment", [*arguments, "--bones", case.anatomy, "--overwrite"])
             (note,) = Path(place).glob("*/run.json")
             stages = {entry["stage"]: entry["seconds"] for entry in read_json(note, "segment the case anew")["stages"]}
         voxels = math.prod(read_grid(case.image).shape)
-        runs.append({"spacing_mm": spacing, "voxels": voxels, "cost": asdict(cost), "stages": stages})
+        run = {"spacing_mm": spacing, "voxels": voxels, "cost": asdict(cost), "stages": stages}
+        runs.append({**run, "refused": refused} if refused else run)
     return {"view_zyx_mm": list(VIEW_MM), "device": prediction.device, "runs": runs}

@@ -46,7 +46,10 @@ def records():
         "pack": {"abbc": {"bytes": 5_100_000, "parameters": 2_456_080, "files": {}}},
         "test-abbc": scores(0.912),
         "test-bones": {"summary": bones, "cases": {}, "costs": costs},
-        "cost": {"view_zyx_mm": [300.0, 250.0, 350.0], "runs": [cost]},
+        "cost": {
+            "view_zyx_mm": [300.0, 250.0, 350.0],
+            "runs": [cost, {**cost, "spacing_mm": 3.0, "refused": "no bones"}],
+        },
         "test-real": {"outside_hu": 40, "abbc": scores(0.777)},
     }
     return {name: {"result": result, "versions": {"nnunet-abbc": "9.9"}} for name, result in results.items()}
@@ -73,6 +76,7 @@ def test_card(records):
         "| no-closed | simulation.closed 0.0 (0.62) | 400 | 0.512 |",
         "| `abbc` | 61 (at most 70) |",
         "| 1.5 mm | 7.8 | 12 | 20 | 901 | 3 | 7 | 3 | 0 |",
+        "| 3 mm | 7.8 | 12 | 20 | 901 | refused | 7 | 3 | 0 |",
         "![phantom_9: IoU 0.912](pictures/worst_1.png)",
         '"nnunet-abbc": "9.9"',
     ):
