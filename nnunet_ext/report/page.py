@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import io
-import json
-import re
 import zlib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -33,6 +29,7 @@ from nnunet_ext.report.tables import (
     shown,
 )
 from nnunet_ext.report.triangles import pack_meshes
+from nnunet_ext.sealed_page import as_data, fill_page
 from nnunet_ext.volumes import Volume
 
 if TYPE_CHECKING:
@@ -148,16 +145,9 @@ def _fill(
         for plane, wide, tall in (("axial", x, y), ("coronal", x, z), ("sagittal", y, z))
     )
     style = _asset("report.css") + colours + shapes
-    script = '(function () {\n"use strict";\n' + "\n".join(_asset(name) for name in SCRIPTS) + "\n})();"
-    rules = (
-        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        "base-uri 'none'; form-action 'none'"
-    )
+    script = "\n".join(_asset(name) for name in SCRIPTS)
     name = without_paths(title) or "Case"
     parts = {
-        "rules": rules,
-        "style": style,
-        "script": script,
         "title": html.escape(name),
         "summary": html.escape(_summary(statistics, names)),
         "note": html.escape(NOTE),
@@ -168,15 +158,13 @@ def _fill(
         "measurements": measurement_rows(statistics, names),
         "decisions": listed(statistics.get("decisions", ())),
         "facts": facts(run),
-        # "<" is written so that no text of the data can end the script's element.
-        "data": json.dumps(_plain(content), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
+        "data": as_data(_plain(content)),
     }
     is_rated = any(entry.get("confidence") is not None for entry in rated_interfaces(statistics, names))
     parts["no_rated"] = "" if is_rated else "hidden"
     parts["has_ct"] = "" if content["volume"]["slices"] else "hidden"
     parts |= {f"no_{key}": "" if parts[key] else "hidden" for key in ("warnings", "fractures", "decisions", "facts")}
-    template = _asset("report.html")
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], template)
+    return fill_page(_asset("report.html"), style, script, parts)
 
 
 def _summary(statistics: Mapping[str, Any], names: Mapping[int, FragmentName]) -> str:
@@ -203,11 +191,6 @@ def _hex(colour: Sequence[int]) -> str:
 
 def _asset(name: str) -> str:
     return files("nnunet_ext.report").joinpath("assets", name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    """Return what a content security policy calls a script or style by."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
 
 
 def _plain(value: Any) -> Any:
