@@ -9,13 +9,13 @@ import pytest
 from PIL import Image
 
 from nnunet_ext.evaluation.overlays import write_overlays
+from tests.nnunet_ext.browser import WAIT_MS, open_watched
 from tests.nnunet_ext.evaluation.made_overlays import HOSTILE, LABELS, case
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
 
-WAIT_MS = 120_000
 TOO_MUCH, MISSED, WRONG, RIGHT = (232, 89, 12), (86, 180, 233), (204, 121, 167), (63, 143, 116)
 REFERENCE, PREDICTION = (22, 214, 160), (255, 127, 42)
 
@@ -34,18 +34,8 @@ def visit(file):
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"], timeout=WAIT_MS)
 
-        def open_page(is_ready=True, **options):
-            context = browser.new_context(reduced_motion="reduce", **options)
-            context.set_default_timeout(WAIT_MS)
-            page = context.new_page()
-            page.said, page.asked = [], []
-            page.on("console", lambda message: page.said.append(message.text))
-            page.on("pageerror", lambda error: page.said.append(str(error)))
-            page.on("request", lambda request: page.asked.append(request.url.split(",")[0]))
-            page.goto(file.as_uri())
-            if is_ready:
-                page.wait_for_selector("html[data-ready=yes]", state="attached")
-            return page
+        def open_page(**options):
+            return open_watched(browser, file, "html[data-ready=yes]", **options)
 
         yield open_page
         browser.close()

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.nnunet_ext.browser import WAIT_MS, open_watched
+
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")]
 
 SOFTWARE_GL = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-WAIT_MS = 120_000
 NO_WEBGL = """
 const getContext = HTMLCanvasElement.prototype.getContext;
 HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {
@@ -34,20 +35,8 @@ def browser():
 def visit(browser, report):
     """Open the report; the page notes what it says and asks for."""
 
-    def open_page(script="", is_ready=True, **options):
-        context = browser.new_context(reduced_motion="reduce", **options)
-        context.set_default_timeout(WAIT_MS)
-        if script:
-            context.add_init_script(script)
-        page = context.new_page()
-        page.said, page.asked = [], []
-        page.on("console", lambda message: page.said.append(message.text))
-        page.on("pageerror", lambda error: page.said.append(str(error)))
-        page.on("request", lambda request: page.asked.append(request.url.split(",")[0]))
-        page.goto(report.as_uri())
-        if is_ready:
-            page.wait_for_selector("html[data-slices=ready]", state="attached")
-        return page
+    def open_page(script="", **options):
+        return open_watched(browser, report, "html[data-slices=ready]", script=script, **options)
 
     return open_page
 
