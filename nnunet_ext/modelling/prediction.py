@@ -55,9 +55,7 @@ def find_model(model: str | Path) -> Path:
     return model_folder(str(model)) if str(model) in MODELS and not Path(model).is_dir() else Path(model)
 
 
-def predict_measured(
-    model: str | Path, case: TrialCase, output: Path, prediction: Prediction, *, probabilities: bool = False
-) -> Cost:
+def predict_measured(model: str | Path, case: TrialCase, output: Path, prediction: Prediction) -> Cost:
     """Predict one case.
 
     Args:
@@ -65,7 +63,6 @@ def predict_measured(
         case: The case.
         output: Folder for the prediction.
         prediction: How to predict.
-        probabilities: Write them too.
 
     Returns:
         What it cost.
@@ -80,7 +77,7 @@ def predict_measured(
         arguments += ["-chk", prediction.checkpoint, "-device", prediction.device]
         arguments += ["-step_size", str(prediction.step_size)]
         arguments += [] if prediction.mirroring else ["--disable_tta"]
-        return run_measured("predict", [*arguments, *(["--save_probabilities"] if probabilities else [])])
+        return run_measured("predict", arguments)
 
 
 def find_bones_measured(model: str | Path, case: TrialCase, output: Path, prediction: Prediction) -> Cost:
