@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_loss
-from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 
 from nnunet_ext.networks import backbones
 from nnunet_ext.networks.library import import_library
@@ -15,6 +13,7 @@ from nnunet_ext.networks.plans import with_backbone
 from nnunet_ext.networks.weights import load_encoder_weights
 from nnunet_ext.trainers.slices import SliceTrainerBase
 from nnunet_ext.training.checkpoint_restoring import bare_network
+from nnunet_ext.training.cross_entropy import cross_entropy_alone, freeze_unused_heads
 
 __all__ = [
     "BackboneTrainerBase",
@@ -86,22 +85,14 @@ class BackboneTrainerBase(SliceTrainerBase):
 
     def configure_optimizers(self) -> tuple[Any, Any]:
         """Return the optimiser and its schedule."""
-        for head in bare_network(self).decoder.seg_layers[:-1]:
-            head.requires_grad_(False)  # processes that train together wait for gradients of all others
+        freeze_unused_heads(self)
         if self.settings.optimizer == "adamw":
-            pair: tuple[Any, Any] = super().configure_optimizers()
-            return pair
-        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.Adam(parameters, self.initial_lr, weight_decay=self.weight_decay)
-        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+            return super().configure_optimizers()
+        return self.optimised_by(torch.optim.Adam)
 
     def _build_loss(self) -> Any:
         """Return cross entropy alone; binary cross entropy for regions. Ignored pixels do not count."""
-        ignore = self.label_manager.ignore_label
-        dice = {"batch_dice": True, "smooth": 1e-5, "do_bg": True, "ddp": False}  # at weight 0
-        if self.label_manager.has_regions:
-            return DC_and_BCE_loss({}, dice, weight_ce=1, weight_dice=0, use_ignore_label=ignore is not None)
-        return DC_and_CE_loss(dice, {}, weight_ce=1, weight_dice=0, ignore_label=ignore)
+        return cross_entropy_alone(self.label_manager)
 
 
 class nnUNetTrainerUNetResNet34(BackboneTrainerBase):  # noqa: N801

@@ -103,9 +103,18 @@ class AbbcTrainerBase(ResilientCheckpoints, nnUNetTrainer):
         if self.settings.optimizer == "sgd":
             pair: tuple[Any, Any] = super().configure_optimizers()
             return pair
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(), lr=self.initial_lr, weight_decay=self.weight_decay, amsgrad=True
-        )
+        return self.optimised_by(torch.optim.AdamW, amsgrad=True)
+
+    def optimised_by(self, kind: type[torch.optim.Optimizer], **options: Any) -> tuple[Any, Any]:
+        """Return an optimiser of what is not frozen, with nnU-Net's schedule.
+
+        Args:
+            kind: Its class.
+            **options: What it takes beside learning rate and weight decay.
+        """
+        learnt = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
+        values = {"lr": self.initial_lr, "weight_decay": self.weight_decay, **options}
+        optimizer = kind(learnt, **values)
         return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
 
     # --- data -------------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 
 from label_gen.errors import UsageError
 from nnunet_ext.trainers.slices import SliceTrainerBase
@@ -43,10 +42,7 @@ class nnUNetTrainerFineTune(SliceTrainerBase):  # noqa: N801
     def configure_optimizers(self) -> tuple[Any, Any]:
         """Return the optimiser of what is learnt, and its schedule."""
         self.freeze()
-        parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
-        kind = torch.optim.AdamW if self.settings.optimizer == "adamw" else torch.optim.Adam
-        optimizer = kind(parameters, self.initial_lr, weight_decay=self.weight_decay)
-        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+        return self.optimised_by(torch.optim.AdamW if self.settings.optimizer == "adamw" else torch.optim.Adam)
 
     def on_train_start(self) -> None:
         """Start as nnU-Net does.

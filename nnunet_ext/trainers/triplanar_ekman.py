@@ -10,7 +10,6 @@ import torch
 from batchgeneratorsv2.transforms.base.basic_transform import BasicTransform
 from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from batchgeneratorsv2.transforms.utils.nnunet_masking import MaskImageTransform
-from nnunetv2.training.loss.compound_losses import DC_and_BCE_loss, DC_and_CE_loss
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -19,7 +18,7 @@ from nnunet_ext.augmentation.intensity import intensity_scale
 from nnunet_ext.augmentation.pipeline import before_slicing, intensity_transforms, spatial_transforms
 from nnunet_ext.augmentation.table import EkmanTable
 from nnunet_ext.trainers.slices import SliceTrainerBase
-from nnunet_ext.training.checkpoint_restoring import bare_network
+from nnunet_ext.training.cross_entropy import cross_entropy_alone, freeze_unused_heads
 
 __all__ = ["DropScheduler", "clip_each_gradient", "nnUNetTrainerTriPlanarEkman"]
 
@@ -124,7 +123,7 @@ class nnUNetTrainerTriPlanarEkman(SliceTrainerBase):  # noqa: N801
 
     def configure_optimizers(self) -> tuple[torch.optim.Optimizer, DropScheduler]:
         """Return Adam, which clips each gradient before it steps, and its schedule."""
-        self._freeze_unused_heads()
+        freeze_unused_heads(self)
         parameters = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
         optimizer = torch.optim.Adam(parameters, self.initial_lr, betas=self.betas, weight_decay=self.weight_decay)
         threshold = self.gradient_threshold
@@ -135,18 +134,9 @@ class nnUNetTrainerTriPlanarEkman(SliceTrainerBase):  # noqa: N801
         )
         return optimizer, schedule
 
-    def _freeze_unused_heads(self) -> None:
-        """Freeze the outputs for deep supervision: processes that train together wait for gradients of all others."""
-        for head in bare_network(self).decoder.seg_layers[:-1]:
-            head.requires_grad_(False)
-
     def _build_loss(self) -> Any:
         """Return cross entropy alone; binary cross entropy for regions. Ignored pixels do not count."""
-        ignore = self.label_manager.ignore_label
-        dice = {"batch_dice": True, "smooth": 1e-5, "do_bg": True, "ddp": False}  # at weight 0
-        if self.label_manager.has_regions:
-            return DC_and_BCE_loss({}, dice, weight_ce=1, weight_dice=0, use_ignore_label=ignore is not None)
-        return DC_and_CE_loss(dice, {}, weight_ce=1, weight_dice=0, ignore_label=ignore)
+        return cross_entropy_alone(self.label_manager)
 
     def slice_transforms(self) -> list[BasicTransform]:
         """Return the global rotation of thick slabs, and what makes a slice of a slab."""
