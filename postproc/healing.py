@@ -20,8 +20,12 @@ __all__ = ["merge_unseparated", "split_along_border"]
 
 EXPLAINED_MM = 3.0
 """Border this near to another fragment, or within two voxels, belongs to their interface (chosen here)."""
-CLOSING_MM = (0.0, 0.8, 1.6, 2.4)
-"""Holes of up to this radius in predicted border are closed to find a cut (chosen here: up to three voxels)."""
+CLOSING_MM = (0.0, 0.8, 1.6, 2.4, 4.0, 6.0, 8.0, 11.0, 15.0)
+"""Holes of up to this radius in predicted border are closed to find a cut (chosen here: the last as wide as half a
+sacrum, where a network sees the broken cortex and little of the fracture inside)."""
+RIM_MM, RIM_EVIDENCE, RIM_SHARE = 3.0, 0.3, 0.6
+"""A cut has border, this likely at least, on this share of its faces within 3 mm of the fragment's surface: a fracture
+breaks the cortex nearly all the way round (chosen here; a cut along a crack of one side has half)."""
 MIN_CONTACT_MM2 = 10.0
 """A smaller interface is no ground to join two fragments (chosen here: they may merely touch)."""
 
@@ -38,7 +42,8 @@ def split_along_border(
     """Cut every fragment that holds much border which no neighbour explains, if the cut runs along border.
 
     The border inside a fragment is thickened step by step until what is left falls into parts that are large enough
-    for fragments; the parts grow back and stay apart where the cut between them shows enough border.
+    for fragments; the parts grow back and stay apart where the cut between them shows enough border, on the whole and
+    all the way round where it meets the surface.
 
     Args:
         owners: Fragment numbers of one bone (z, y, x), 0 elsewhere; changed in place.
@@ -56,15 +61,18 @@ def split_along_border(
     margin = [int(np.ceil(_explained(spacing_mm) / s)) + 1 for s in spacing_mm]
     border_voxels = np.bincount(owners[is_border])
     suspects = np.flatnonzero(border_voxels * voxel_mm3 >= thresholds.split_mm3)
-    if not suspects[suspects > 0].size:
+    waiting = suspects[suspects > 0].tolist()
+    if not waiting:
         return []
     statistics = cc3d.statistics(owners.view(np.uint32))
+    boxes = dict(enumerate(statistics["bounding_boxes"]))
+    volume_mm3 = dict(enumerate((statistics["voxel_counts"] * voxel_mm3).tolist()))
     events = []
-    next_number = len(statistics["voxel_counts"])
-    for number in suspects[suspects > 0].tolist():
-        if statistics["voxel_counts"][number] * voxel_mm3 < 2 * thresholds.fragment_mm3:
+    while waiting:
+        number = waiting.pop(0)
+        if volume_mm3[number] < 2 * thresholds.fragment_mm3:
             continue
-        box = grow_box(statistics["bounding_boxes"][number], margin, owners.shape)
+        box = grow_box(boxes[number], margin, owners.shape)
         block = owners[box]
         mine = block == number
         inside = mine & is_border[box]
@@ -73,10 +81,17 @@ def split_along_border(
         parts = _cut(mine, inside, evidence[box], spacing_mm, thresholds, engine)
         sizes = np.bincount(parts[parts > 0]) if parts.any() else np.zeros(0, np.int64)
         kept = np.flatnonzero(sizes)
+        if not len(kept):
+            continue
+        volume_mm3[number] = float(sizes.max()) * voxel_mm3
+        waiting.append(number)
         for part in kept[np.argsort(-sizes[kept], kind="stable")][1:].tolist():
-            block[parts == part] = next_number
-            next_number += 1
-            events.append(Event("split", bone, float(sizes[part]) * voxel_mm3))
+            new = len(boxes)
+            block[parts == part] = new
+            # The part's box is not worth a search: it lies in that of the whole.
+            boxes[new], volume_mm3[new] = boxes[number], float(sizes[part]) * voxel_mm3
+            waiting.append(new)
+            events.append(Event("split", bone, volume_mm3[new]))
     return events
 
 
@@ -116,10 +131,22 @@ def _cut(
         parts = number[components]
         grow(parts, mine & ~inside, spacing_mm, engine)
         grow(parts, mine, spacing_mm, engine)
-        relabel(parts, _join(find_interfaces(parts, evidence, spacing_mm), thresholds.split_above, 0.0))
+        relabel(parts, _join(_cuts(parts, mine, evidence, spacing_mm), thresholds.split_above, 0.0))
         if len(np.unique(parts[parts > 0])) > 1:
             return parts
     return np.zeros(mine.shape, np.int32)
+
+
+def _cuts(
+    parts: NDArray[np.int32], mine: NDArray[np.bool_], evidence: NDArray[Any], spacing_mm: Sequence[float]
+) -> dict[tuple[int, int], Interface]:
+    """Return the interfaces of the parts; those that do not break the surface all the way round have no evidence."""
+    is_rim = mine & (_distance(~mine, spacing_mm) <= RIM_MM)
+    rims = find_interfaces(np.where(is_rim, parts, 0), evidence >= RIM_EVIDENCE, spacing_mm)
+    return {
+        pair: (area, seen if rims.get(pair, (0.0, 0.0))[1] >= RIM_SHARE else 0.0)
+        for pair, (area, seen) in find_interfaces(parts, evidence, spacing_mm).items()
+    }
 
 
 def merge_unseparated(

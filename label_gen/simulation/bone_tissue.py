@@ -75,7 +75,7 @@ class BoneMaps:
             elif kind == "sacrum":
                 # Bodies in the middle are dense; the wings are the emptiest bone of the pelvis.
                 aside = np.abs(x[is_here] - np.float32(marks.middle_x))
-                trabeculae[is_here] = np.interp(aside, [14.0, 26.0, 46.0, 56.0], [1.05, 0.5, 0.45, 0.85])
+                trabeculae[is_here] = np.interp(aside, [14.0, 26.0, 46.0, 56.0], [1.1, 0.8, 0.7, 0.95])
             elif kind == "hip":
                 cortex[is_here] += 1.5 * np.clip(notch[is_here], 0, 1) + 0.5 * np.clip(roof[is_here], 0, 1)
                 trabeculae[is_here] += 0.5 * np.clip(roof[is_here], 0, 1) + 0.2 * np.clip(notch[is_here], 0, 1)

@@ -1,8 +1,9 @@
 """Hounsfield units by depth of simulated and real bones: `python -m tests.benchmarks.simulated_hu [--real FOLDER]`.
 
 Depth is the distance from the outer surface of a bone, fragments taken together. The published range is that of five
-real fractured pelves. `--real` adds cases of a folder: `NAME_bone_ct.nii.gz` beside `NAME_labels.nii.gz`, fragments in
-the bands of PENGWIN 2024, Hounsfield units inside bones at least.
+real fractured pelves. Contacts are voxels next to another fragment, beside bone of the same depth. `--real` adds cases
+of a folder: `NAME_bone_ct.nii.gz` beside `NAME_labels.nii.gz`, fragments in the bands of PENGWIN 2024, Hounsfield units
+inside bones at least.
 """
 
 import argparse
@@ -21,6 +22,10 @@ from label_gen.simulation.settings import SimulationSettings
 from label_gen.simulation.simulate import simulate_fractures
 
 EDGES_MM = (0, 1, 2, 3, 5, 8, 12, 20)
+CONTACT_EDGES_MM = (1, 2, 4, 8)
+GAP_MM = 3.0
+FEWEST = 30
+"""Voxels below which a band says nothing."""
 PUBLISHED = {
     50: ("286-441", "424-698", "277-469", "163-300", "114-250", "116-247", "140-312"),
     5: ("137-253", "119-277", "54-164", "20-113", "-11-92", "-11-109", "23-245"),
@@ -43,8 +48,8 @@ def profile(ct, bones, spacing_mm):
     return np.array(rows)
 
 
-def contacts(ct, labels, bones, spacing_mm, deeper_than_mm=2.0):
-    """Return, by bone, voxels next to another fragment, their 10th, 50th and 90th percentile, and the median around."""
+def contacts(ct, labels, bones, spacing_mm):
+    """Return, by bone, (bands, 3): voxels next to another fragment, their median, and that of the bone 4-8 mm away."""
     found = {}
     for number in np.unique(bones[bones > 0]):
         mask = bones == number
@@ -55,13 +60,20 @@ def contacts(ct, labels, bones, spacing_mm, deeper_than_mm=2.0):
             meets = (a != b) & (a > 0) & (b > 0)
             np.moveaxis(touch, axis, 0)[:-1] |= meets
             np.moveaxis(touch, axis, 0)[1:] |= meets
-        depth = edt.edt(mask, anisotropy=tuple(spacing_mm), black_border=False, parallel=1)
-        here = ct[touch & (depth > deeper_than_mm)]
-        if len(here) < 50:
+        if np.count_nonzero(touch) < FEWEST:
             continue
+        # Depth below the surface with narrow gaps filled, so that a gap is no surface.
+        wide = edt.edt(~mask, anisotropy=tuple(spacing_mm), parallel=1) <= GAP_MM
+        is_filled = mask | (edt.edt(wide, anisotropy=tuple(spacing_mm), parallel=1) > GAP_MM)
+        depth = edt.edt(is_filled, anisotropy=tuple(spacing_mm), black_border=False, parallel=1)
         away = edt.edt(~touch, anisotropy=tuple(spacing_mm), parallel=1)
-        around = ct[mask & (depth > deeper_than_mm) & (away >= 4) & (away <= 8)]
-        found[int(number)] = (len(here), *np.percentile(here, [10, 50, 90]), float(np.median(around)))
+        rows = []
+        for low, high in pairwise(CONTACT_EDGES_MM):
+            is_band = mask & (depth > low) & (depth <= high)
+            here, around = ct[touch & is_band], ct[is_band & (away >= 4) & (away <= 8)]
+            enough = min(len(here), len(around)) >= FEWEST
+            rows.append((len(here), np.median(here), np.median(around)) if enough else (len(here), np.nan, np.nan))
+        found[int(number)] = np.array(rows)
     return found
 
 
@@ -91,11 +103,21 @@ def show(name, ct, labels, bones, spacing_mm):
     table = profile(ct, pelvis, spacing_mm)
     for column, part in ((1, "median"), (0, "5th"), (2, "95th")):
         print(f"{name if column == 1 else '':22} {part:7}" + "".join(f"{v:9.0f}" for v in table[:, column]))
-    for number, (count, *percentiles, around) in contacts(ct, labels, pelvis, spacing_mm).items():
-        low, middle, high = (f"{value:.0f}" for value in percentiles)
+    ratios = []
+    for number, rows in contacts(ct, labels, pelvis, spacing_mm).items():
         bone = next(k for k, v in PHANTOM_SCHEME.anatomy.items() if v == number)
-        print(f"{'':22} {bone}: {count} voxels at contacts, {middle} ({low} to {high}); {around:.0f} around")
-    return table
+        cells = (f"{here:.0f}/{around:.0f} ({count:.0f})" for count, here, around in rows)
+        print(f"{'':22} contact / 4-8 mm away (voxels), {bone}: " + ", ".join(cells))
+        ratios.append(rows[:, 1] / rows[:, 2])
+    return table, ratios
+
+
+def show_ratios(name, ratios):
+    """Print the middle half of what contacts have of the HU around them, by depth."""
+    if ratios:
+        quarters = np.nanpercentile(ratios, [25, 50, 75], axis=0).T
+        cells = (f"{middle:.2f} ({low:.2f}-{high:.2f})" for low, middle, high in quarters)
+        print(f"{name}, {len(ratios)} bones, HU at contacts over HU around, 1-2, 2-4, 4-8 mm deep: " + ", ".join(cells))
 
 
 def main(arguments=None):
@@ -109,16 +131,19 @@ def main(arguments=None):
     for percentile, part in ((50, "median"), (5, "5th"), (95, "95th")):
         name = "five real, published" if percentile == 50 else ""
         print(f"{name:22} {part:7}" + "".join(f"{value:>9}" for value in PUBLISHED[percentile]))
-    for name, *volumes in real_cases(options.real) if options.real else ():
-        show(name, *volumes)
-    tables = []
+    found = [show(name, *volumes)[1] for name, *volumes in real_cases(options.real)] if options.real else []
+    show_ratios("real", [ratio for ratios in found for ratio in ratios])
+    tables, ratios = [], []
     for seed in range(options.cases):
         *volumes, seconds = simulated(seed, options.spacing)
-        tables.append(show(f"simulated {seed} ({seconds:.0f} s CPU)", *volumes, (options.spacing,) * 3))
+        table, found = show(f"simulated {seed} ({seconds:.0f} s CPU)", *volumes, (options.spacing,) * 3)
+        tables.append(table)
+        ratios += found
     low, high = np.fmin.reduce(tables), np.fmax.reduce(tables)
     for column, part in ((1, "median"), (0, "5th"), (2, "95th")):
         cells = [f"{a:.0f}-{b:.0f}" for a, b in zip(low[:, column], high[:, column], strict=True)]
         print(f"{'all simulated' if column == 1 else '':22} {part:7}" + "".join(f"{cell:>9}" for cell in cells))
+    show_ratios("simulated", ratios)
 
 
 if __name__ == "__main__":

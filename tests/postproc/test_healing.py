@@ -41,6 +41,30 @@ def test_half_a_border_is_no_cut():
     np.testing.assert_array_equal(owners, classes > 0)
 
 
+def test_a_cut_follows_a_ring_of_border_round_a_thick_bone():
+    classes = bar_classes((2, 62), borders=[(31, 33)], across=30)
+    classes[8:-8, 8:-8, 31:33] = ABBC.CORE  # 6 mm of border below the surface, nothing in the 18 mm inside
+    owners, events = split(classes)
+    assert [kind for kind, _ in events] == ["split"]
+    assert len(np.unique(owners[2:-2, 2:-2, 2:30])) == len(np.unique(owners[2:-2, 2:-2, 34:62])) == 1
+    assert owners[17, 17, 10] != owners[17, 17, 50]
+
+
+@pytest.mark.parametrize("engine", ["fmm", "watershed"])
+def test_a_crack_across_more_than_half_of_a_bone_is_no_cut(engine):
+    classes = bar_classes((2, 62), borders=[(31, 33)], across=20)
+    classes[13:, :, 31:33] = np.minimum(classes[13:, :, 31:33], ABBC.BOUNDARY)  # 11 of 20 mm broken
+    assert split(classes, engine=engine)[1] == []
+
+
+def test_what_a_cut_leaves_is_looked_at_again():
+    classes = bar_classes((2, 62), borders=[(21, 23), (41, 43)])
+    classes[5:11, 5:11, 41:43] = ABBC.CORE  # found only after a hole is closed
+    owners, events = split(classes)
+    assert [kind for kind, _ in events] == ["split"] * 2
+    assert len({int(owners[8, 8, x]) for x in (10, 30, 50)}) == 3
+
+
 def test_parts_too_small_for_a_fragment_are_not_cut_off():
     assert split(bar_classes((2, 22), borders=[(20, 21)]))[1] == []  # 144 mm3 behind the border
     assert split(bar_classes((2, 22), borders=[(20, 21)]), fragment_mm3=100.0)[1] != []
