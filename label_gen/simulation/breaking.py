@@ -28,6 +28,9 @@ TRIES = 40
 CHIPS_MM3 = (300.0, 1500.0)
 """Sizes of chips. Source: 2024's smallest fragments, 0.27 cm3, to their 5th percentile."""
 
+SMALLEST_MM3 = 1500.0
+"""Size below which no fragment is made because larger ones did not fit. Source: the 5th percentile of 2024's."""
+
 OFF_TARGET = 2.0
 """Factor by which a fragment may miss the size it was to have. Source: chosen here, small beside the range of sizes."""
 
@@ -89,7 +92,7 @@ def break_solid(
     failures = 0
     while len(bone.cuts) < count - 1 and failures < TRIES:
         shrunk = 0.75 ** (failures // 5)
-        wanted = [max(size * shrunk, settings.min_fragment_mm3) for size in targets[len(bone.cuts) :]]
+        wanted = [max(size * shrunk, min(size, SMALLEST_MM3)) for size in targets[len(bone.cuts) :]]
         failures += 1
         for proposal in draw_proposals(rng, shape, wanted, failures - 1, seams_of(bone)):
             if len(bone.cuts) < count - 1 and _try_cut(bone, shape, proposal, rng, settings):

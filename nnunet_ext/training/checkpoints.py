@@ -119,8 +119,8 @@ def find_intact(
     Args:
         paths: Checkpoints in the order to try them. The first is wanted; others may be missing.
         warn: Told about each damaged file, with its name and the reason, and about a file that was passed over.
-        newest_run: Prefer a file further down that belongs to a training begun later: someone started anew in the
-            folder of an earlier training, whose files are still there.
+        newest_run: Prefer a newer file further down of a training begun later, or of more epochs of the same one:
+            someone started anew in the folder of an earlier training, or made a finished one longer.
 
     Returns:
         The file and its content.
@@ -144,6 +144,9 @@ def find_intact(
             found = path, checkpoint
         elif run_start(checkpoint) > run_start(found[1]):
             warn(f"'{found[0]}' is of an earlier training in this folder; taking '{path.name}'.")
+            found = path, checkpoint
+        elif run_start(checkpoint) == run_start(found[1]) and checkpoint["current_epoch"] > found[1]["current_epoch"]:
+            warn(f"'{path.name}' has more epochs than '{found[0]}', the end of a shorter training; taking that.")
             found = path, checkpoint
     if found is None:
         raise VolumeFileError(

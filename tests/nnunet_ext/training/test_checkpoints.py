@@ -194,6 +194,16 @@ def test_checkpoint_of_a_training_begun_later_is_preferred(tmp_path):
     assert find_intact(fallbacks(tmp_path / FINAL), warn=said.append, newest_run=True)[0].name == FINAL
 
 
+def test_a_finished_training_made_longer_goes_on_from_its_newest_save(tmp_path):
+    save_checkpoint_file(content(6), tmp_path / FINAL)
+    save_checkpoint_file(content(9), tmp_path / LATEST)
+    os.utime(tmp_path / FINAL, (1, 1))
+    said = []
+    assert find_intact(fallbacks(tmp_path / FINAL), warn=said.append, newest_run=True)[0].name == LATEST
+    assert "more epochs" in said[0]
+    assert find_intact(fallbacks(tmp_path / FINAL), warn=said.append)[0].name == FINAL
+
+
 @contextmanager
 def files_of_at_most(size):
     """Let no file grow beyond a size, as on a full disk.
