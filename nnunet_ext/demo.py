@@ -1,4 +1,4 @@
-"""The demonstration: a virtual patient, the three commands as a user would type them, a table and a picture."""
+"""The demonstration: a simulated patient, from the CT to fragments, surfaces and a report by the commands of a user."""
 
 from __future__ import annotations
 
@@ -9,26 +9,29 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["DemoResult", "format_fragments", "run_demo"]
+__all__ = ["OUTPUTS", "DemoResult", "format_fragments", "run_demo"]
 
-CASE = "phantom"
-"""Name of the case."""
-
-SCHEME = "pengwin2024"
+SCHEME = "pengwin2026"
 """Label scheme of the demonstration."""
 
 DEFAULT_SEED = 14
-"""Seed of the patient shown. Source: chosen here: all three bones broken, closed and open fractures side by side."""
+"""Seed of the patient shown. Source: chosen here, far from those that the models were trained with."""
+
+OUTPUTS = {
+    "report.html": "turn the fragments, pull them apart, look through the slices: one page, in any browser",
+    "preview.png": "the same at a glance",
+    "assembly.3mf": "all fragments in colour, for a slicer of 3D printers; meshes/ has one STL each",
+    "segmentation.seg.nrrd": "named and coloured, in 3D Slicer",
+    "statistics.csv": "volume, surface, HU, place and neighbours of every fragment",
+}
+"""What to open, of all that is written."""
 
 HOW_TO = """
-The same with your own labels (a folder of .nii.gz, .nii, .mha or .nrrd volumes, or one file):
+The same with a CT of yours (.nii.gz, .nii, .mha, .nrrd, a DICOM folder or a zip of one):
 
-  abbc-generate-labels   -i MY_LABELS -o MY_ABBC --audit
-  abbc-recover-instances -i MY_ABBC -a MY_ANATOMY -o MY_FRAGMENTS
-  abbc-evaluate          -p MY_FRAGMENTS -r MY_LABELS -o scores.json
+  abbc-segment -i MY_CT -o OUT
 
-Labels are numbered as PENGWIN 2024 does: sacrum 1-10, left hip 11-20, right hip 21-30. For other numbers add
---scheme pengwin2026, --scheme free (any positive number), or a scheme file of your own.
+The models that come with the package have seen simulated fractures only. Research use only, not a medical device.
 """
 
 
@@ -39,12 +42,12 @@ class DemoResult:
     Attributes:
         status: 0, or the exit status of the first command that failed.
         fragments: Scores of each fragment, as in `scores.json`; empty if a command failed.
-        picture: The picture; None if a command failed.
+        case: Folder of the segmented case; None if a command failed.
     """
 
     status: int
     fragments: tuple[Mapping[str, Any], ...] = ()
-    picture: Path | None = None
+    case: Path | None = None
 
 
 def run_demo(
@@ -52,42 +55,47 @@ def run_demo(
     *,
     seed: int = DEFAULT_SEED,
     spacing_mm: float = 1.0,
+    models: Sequence[str | Path] = (),
     overwrite: bool = False,
     say: Callable[[str], None] = print,
 ) -> DemoResult:
-    """Make a fractured pelvis, turn its fragments into ABBC classes and back, score, and draw.
+    """Simulate a CT of a fractured pelvis, find its fragments, and compare them with the true ones.
 
-    Writes `ct`, `labels` and `anatomy`, what the commands write, and `demo.png`.
+    Writes `patient/` (the CT and the truth), `found/` (all that `abbc-segment` makes of the CT), `scores.json` and
+    `demo.png`.
 
     Args:
         output: The folder.
         seed: Seed of the patient.
-        spacing_mm: Edge of the voxels.
+        spacing_mm: Edge of the CT's voxels.
+        models: Folders of a bones and an ABBC model; those of the package if none.
         overwrite: Do everything anew instead of using what an earlier run with the same settings left.
         say: Called with each line of text to show.
 
     Returns:
-        Status, scores and picture.
+        Status, scores and the folder of the case.
 
     Raises:
         UsageError: The folder holds another patient, or an option makes no sense.
         VolumeFileError: A file cannot be written.
     """
-    from nnunet_ext.commands import evaluate, generate_labels, recover_instances
+    from nnunet_ext.commands import evaluate, segment, simulate_fractures
+    from nnunet_ext.schemes import load_scheme
+    from nnunet_ext.segmentation.slices import draw_slices
+    from nnunet_ext.volumes import read_labels, read_volume
 
-    folder = Path(output)
-    _make_patient(folder, seed, spacing_mm, overwrite, say)
+    folder, case = Path(output), f"phantom_{seed:05d}"
+    _check_settings(folder, {"seed": seed, "spacing_mm": spacing_mm, "scheme": SCHEME}, overwrite)
     again = ["--overwrite"] if overwrite else []
+    ct, truth = (f"{folder / 'patient' / kind / case}.nii.gz" for kind in ("images", "labels"))
+    found = folder / "found" / case
+    stages = [text for flag, model in zip(("--bones", "--model"), models, strict=False) for text in (flag, f"{model}")]
+    patient = ["--phantom", "--seed", f"{seed}", "--spacing", f"{spacing_mm:g}", "-o", f"{folder / 'patient'}"]
+    compared = ["-p", f"{found / 'segmentation.nii.gz'}", "-r", truth, "-o", f"{folder / 'scores.json'}"]
     steps = (
-        (generate_labels, ["-i", f"{folder / 'labels'}", "-o", f"{folder / 'abbc'}", "--audit", *again]),
-        (
-            recover_instances,
-            ["-i", f"{folder / 'abbc'}", "-a", f"{folder / 'anatomy'}", "-o", f"{folder / 'fragments'}", *again],
-        ),
-        (
-            evaluate,
-            ["-p", f"{folder / 'fragments'}", "-r", f"{folder / 'labels'}", "-o", f"{folder / 'scores.json'}"],
-        ),
+        (simulate_fractures, [*patient, "--scheme", SCHEME, *again]),
+        (segment, ["-i", ct, "-o", f"{folder / 'found'}", *stages, *again]),
+        (evaluate, [*compared, "--scheme", SCHEME]),
     )
     for command, arguments in steps:
         say(f"\n$ {shlex.join([command.PROG, *arguments])}")
@@ -95,40 +103,40 @@ def run_demo(
         if status:
             say(f"{command.PROG} ended with status {status}; the demonstration stops here")
             return DemoResult(status)
-    fragments = tuple(json.loads((folder / "scores.json").read_text())["cases"][CASE]["fragments"])
-    say("\n" + format_fragments(fragments))
-    picture = _draw(folder, seed)
-    say(f"\nPicture: {picture}")
+    (scores,) = json.loads((folder / "scores.json").read_text(encoding="utf-8"))["cases"].values()
+    fragments = tuple(scores["fragments"])
+    say("\nTrue fragments, and how well each was found:\n\n" + format_fragments(fragments))
+    work = found / "work"
+    draw_slices(
+        folder / "demo.png",
+        read_volume(work / "ct.nii.gz"),
+        read_labels(work / "abbc.nii.gz"),
+        read_labels(work / "fragments.nii.gz"),
+        scheme=load_scheme(SCHEME),
+        title=f"Simulated patient {seed}: from CT to classes to fragments",
+    )
+    say("\nOpen what was found:\n")
+    for name, what in OUTPUTS.items():
+        say(f"  {found / name}\n      {what}")
+    say(
+        f"  {folder / 'demo.png'}\n      slices: the CT, the classes that the network found, the fragments made of them"
+    )
     say(HOW_TO)
-    return DemoResult(0, fragments, picture)
+    return DemoResult(0, fragments, found)
 
 
-def _make_patient(folder: Path, seed: int, spacing_mm: float, overwrite: bool, say: Callable[[str], None]) -> None:
-    """Write the volumes of the virtual patient, unless they are there."""
+def _check_settings(folder: Path, settings: Mapping[str, Any], overwrite: bool) -> None:
+    """Refuse a folder that holds the demonstration with other settings; note the settings in a new one."""
     from label_gen.errors import UsageError
-    from label_gen.phantom import make_phantom
     from nnunet_ext.atomic import write_json
     from nnunet_ext.manifest import NOTE, versions
-    from nnunet_ext.schemes import load_scheme
-    from nnunet_ext.volumes import Volume, write_volume
 
-    note = folder / "patient.json"
-    settings = {"seed": seed, "spacing_mm": spacing_mm, "scheme": SCHEME}
-    if note.is_file() and not overwrite:
-        if json.loads(note.read_text())["settings"] != settings:
-            raise UsageError(
-                f"'{folder}' holds the demonstration with other settings; add --overwrite, or choose another folder "
-                "(-o)"
-            )
-        say(f"The virtual patient is in '{folder}' already.")
-        return
-    say(f"Making a virtual patient with a fractured pelvis (seed {seed}) ...")
-    phantom = make_phantom(seed, (spacing_mm,) * 3, scheme=load_scheme(SCHEME))
-    for name, array in (("ct", phantom.ct), ("labels", phantom.labels), ("anatomy", phantom.anatomy)):
-        if array is not None:
-            write_volume(Volume(array, phantom.spacing_mm, phantom.origin_mm), folder / name / f"{CASE}.nii.gz")
+    note = folder / "demo.json"
+    if note.is_file() and not overwrite and json.loads(note.read_text(encoding="utf-8"))["settings"] != settings:
+        raise UsageError(
+            f"'{folder}' holds the demonstration with other settings; add --overwrite, or choose another folder (-o)"
+        )
     write_json(note, {"command": "abbc-demo", "note": NOTE, "versions": versions(), "settings": settings})
-    say(f"Its CT, fragment labels and anatomy are in '{folder}'.")
 
 
 def format_fragments(fragments: Sequence[Mapping[str, Any]]) -> str:
@@ -151,24 +159,3 @@ def format_fragments(fragments: Sequence[Mapping[str, Any]]) -> str:
     lines.append("-" * len(lines[0]))
     lines.append(f"{'all, mean IoU':<16}{len(rows):>9}{sum(volumes):>12.1f}{sum(ious) / max(len(ious), 1):>9.4f}")
     return "\n".join(lines)
-
-
-def _draw(folder: Path, seed: int) -> Path:
-    """Draw the picture of the patient and of what was recovered."""
-    from nnunet_ext.picture import draw_picture
-    from nnunet_ext.schemes import load_scheme
-    from nnunet_ext.volumes import read_labels, read_volume
-
-    ct = read_volume(folder / "ct" / f"{CASE}.nii.gz")
-    abbc, fragments = (read_labels(folder / name / f"{CASE}.nii.gz").array for name in ("abbc", "fragments"))
-    picture = folder / "demo.png"
-    draw_picture(
-        picture,
-        fragments,
-        abbc,
-        ct.spacing_mm,
-        scheme=load_scheme(SCHEME),
-        ct=ct.array,
-        title=f"Virtual patient {seed}: from CT to classes to fragments",
-    )
-    return picture

@@ -240,11 +240,12 @@ def _fragment_legend(
 ) -> None:
     """Write the bones with the numbers of their fragments, each in its colour."""
     left, top, step = line
+    pitch, most = (0.0295, 8) if max(colours, default=0) < 100 else (0.0375, 6)
     for row, (name, numbers) in enumerate(_bones(scheme, list(colours)).items()):
         figure.text(left, top - row * step, name, color=INK, size=10.5, va="center")
-        for place, number in enumerate(numbers[:9]):
+        for place, number in enumerate(numbers[: most + 1]):
             colour = tuple(value / 255 for value in colours[number])
-            x, y = left + 0.082 + 0.0295 * place, top - row * step
-            if place < 8:
+            x, y = left + 0.082 + pitch * place, top - row * step
+            if place < most:
                 figure.text(x, y, "\N{BLACK SQUARE}", color=colour, size=16, va="center")
-            figure.text(x + 0.0155, y, str(number) if place < 8 else "...", color=INK, size=9.5, va="center")
+            figure.text(x + 0.0155, y, str(number) if place < most else "...", color=INK, size=9.5, va="center")

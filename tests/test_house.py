@@ -173,7 +173,8 @@ def test_readme_names_targets_commands_and_libraries():
 
 
 def test_readme_example_runs():
-    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    first, example = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert "from nnunet_ext import segment" in first  # runs in test_readme_example
     done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["1 bone 16128.0", "2 bone 13824.0"]

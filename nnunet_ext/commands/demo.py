@@ -1,4 +1,4 @@
-"""`abbc-demo`: the three commands on a virtual patient, or a set of virtual patients to train on."""
+"""`abbc-demo`: from the CT of a simulated patient to fragments, or a set of virtual patients to train on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0 done, 1 bad data, 2 wrong usage.
     """
-    parser = make_parser(PROG, "Make a virtual patient with a fractured pelvis and run the commands on it.")
+    parser = make_parser(PROG, "Simulate the CT of a fractured pelvis and find its fragments.")
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for everything the demo writes")
     parser.add_argument(
         "--seed", type=int, metavar="N", help=f"another number, another patient ({DEFAULT_SEED}; of many the first: 1)"

@@ -183,7 +183,10 @@ def make_models(
         for model in DATASETS:
             if shop.packed(model).is_dir():
                 ship_model(shop.packed(model), model, ship)
-        (Path(ship) / "MODEL_CARD.md").write_bytes((shop.folder / "MODEL_CARD.md").read_bytes())
+        for file in (shop.folder / "MODEL_CARD.md", *sorted((shop.folder / "pictures").glob("*.png"))):
+            target = Path(ship) / file.relative_to(shop.folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.read_bytes())
         say("the models are where the package looks for them")
     return results
 

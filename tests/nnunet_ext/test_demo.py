@@ -1,4 +1,4 @@
-"""The demonstration: the real command on a coarse patient."""
+"""The demonstration: the real command with the models that ship, on a coarse CT."""
 
 import json
 import subprocess
@@ -10,34 +10,40 @@ from matplotlib.image import imread
 
 from label_gen.errors import UsageError
 from nnunet_ext.commands import demo, prepare_dataset
-from nnunet_ext.demo import format_fragments, run_demo
+from nnunet_ext.demo import OUTPUTS, format_fragments, run_demo
 
 COMMAND = (sys.executable, "-m", "nnunet_ext.commands.demo")
 
 
 @pytest.mark.slow
-def test_demo_runs_and_finds_every_fragment(tmp_path):
+def test_demo_goes_from_a_ct_to_everything(tmp_path):
     folder = tmp_path / "demo"
-    run = subprocess.run([*COMMAND, "-o", str(folder), "--spacing", "2"], capture_output=True, text=True, timeout=300)
+    command = [*COMMAND, "-o", str(folder), "--spacing", "2"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert run.returncode == 0, run.stdout + run.stderr
-    for name in ("abbc-generate-labels -i", "abbc-recover-instances -i", "abbc-evaluate -p"):
+    for name in ("abbc-simulate-fractures --phantom", "abbc-segment -i", "abbc-evaluate -p"):
         assert f"$ {name}" in run.stdout
     assert "Left hip bone" in run.stdout
-    assert "MY_LABELS" in run.stdout
-    rows = json.loads((folder / "scores.json").read_text())["cases"]["phantom"]["fragments"]
-    assert len(rows) >= 5
-    assert {row["status"] for row in rows} == {"matched"}
-    assert min(row["iou"] for row in rows) > 0.9
-    assert np.mean([row["iou"] for row in rows]) > 0.97
+    assert "abbc-segment -i MY_CT" in run.stdout
+    case = folder / "found" / "phantom_00014"
+    for name in (*OUTPUTS, "segmentation.nii.gz", "assembly.glb", "statistics.json", "run.json"):
+        assert (case / name).stat().st_size > 0
+        assert name not in OUTPUTS or f"{case / name}\n" in run.stdout
+    assert len(list((case / "meshes").glob("*.stl"))) == len(
+        json.loads((case / "statistics.json").read_text())["fragments"]
+    )
+    rows = json.loads((folder / "scores.json").read_text())["cases"]["phantom_00014"]["fragments"]
+    found = [row["iou"] or 0.0 for row in rows if row["reference_id"]]
+    assert len(found) >= 6
+    assert np.mean(found) > 0.6
     image = imread(folder / "demo.png")[..., :3]
     assert min(image.shape[:2]) > 600
     assert image.std() > 0.1
 
     # A second run uses what is there; other settings are refused.
-    again = subprocess.run([*COMMAND, "-o", str(folder), "--spacing", "2"], capture_output=True, text=True, timeout=300)
+    again = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert again.returncode == 0, again.stderr
-    assert "already" in again.stdout
-    assert "skipped" in again.stderr
+    assert "1 skipped" in again.stderr
     with pytest.raises(UsageError, match="other settings; add --overwrite"):
         run_demo(folder, seed=2, spacing_mm=2.0, say=lambda text: None)
 
@@ -56,13 +62,13 @@ def test_help_is_quick_and_loads_nothing_heavy():
 
 def test_table_of_fragments():
     rows = [
-        {"bone": "left_hip", "reference_id": 12, "prediction_id": None, "iou": None, "reference_mm3": 2500.0},
-        {"bone": "left_hip", "reference_id": 11, "prediction_id": 11, "iou": 0.99, "reference_mm3": 250_000.0},
+        {"bone": "left_hip", "reference_id": 52, "prediction_id": None, "iou": None, "reference_mm3": 2500.0},
+        {"bone": "left_hip", "reference_id": 51, "prediction_id": 51, "iou": 0.99, "reference_mm3": 250_000.0},
         {"bone": "sacrum", "reference_id": None, "prediction_id": 1, "iou": None, "reference_mm3": 0.0},
     ]
     lines = format_fragments(rows).splitlines()
-    assert lines[2].split() == ["Left", "hip", "bone", "11", "250.0", "0.9900"]
-    assert lines[3].split() == ["Left", "hip", "bone", "12", "2.5", "0.0000"]
+    assert lines[2].split() == ["Left", "hip", "bone", "51", "250.0", "0.9900"]
+    assert lines[3].split() == ["Left", "hip", "bone", "52", "2.5", "0.0000"]
     assert lines[-1].split()[-1] == "0.4950"
     assert len(lines) == 6
 

@@ -1,6 +1,7 @@
 """The models that come with the package: found by name, and checked before they are used."""
 
 import json
+import re
 
 import pytest
 
@@ -55,7 +56,8 @@ def test_missing_and_damaged_files(place):
 def test_what_ships_is_whole():
     for name in list_models():
         assert model_folder(name) == PRETRAINED / name
-        assert (PRETRAINED / "MODEL_CARD.md").is_file()
+        card = (PRETRAINED / "MODEL_CARD.md").read_text(encoding="utf-8")
+        assert all((PRETRAINED / picture).is_file() for picture in re.findall(r"]\((.*?)\)", card))
     assert sum(path.stat().st_size for path in PRETRAINED.rglob("*") if path.is_file()) < 40e6
     assert set(MODELS) >= set(list_models())
 

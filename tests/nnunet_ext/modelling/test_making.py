@@ -1,6 +1,7 @@
 """The models made from nothing: the whole road with networks that learn nothing, and what stops it."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +74,7 @@ def test_the_whole_road(tmp_path, capsys):
     card = (place / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "Where it fails" in card
     assert str(tmp_path) not in card
+    assert all((place / picture).is_file() for picture in re.findall(r"]\((.*?)\)", card))
     records = {path.stem: json.loads(path.read_text()) for path in (work / "records").iterdir()}
     assert set(records) == set(STAGES) - {"test-real"}
     assert {record["status"] for record in records.values()} == {"done"}

@@ -45,7 +45,7 @@ def test_nonsense_is_refused(change, said):
 def test_a_file_of_ones_own(tmp_path):
     text = (data_folder("training") / "cpu.toml").read_text(encoding="utf-8")
     own = tmp_path / "own.toml"
-    own.write_text(text.replace("step_size = 0.5\n", ""))
+    own.write_text(text.replace("step_size = 0.75\n", ""))
     with pytest.raises(UsageError, match=r"section 'test' of 'own.toml' lacks the setting 'step_size'"):
         load_profile(own)
     own.write_text(text + "\n[more]\n")
