@@ -25,10 +25,10 @@ def test_contacts_are_compared_with_what_lies_around():
     labels = np.where(np.arange(40) < 20, bones, 2 * bones)
     ct = np.where(bones > 0, 200, 0)
     ct[:, :, 19:21] = 90
-    ((count, *percentiles, around),) = contacts(ct, labels, bones, (1.0, 1.0, 1.0)).values()
-    assert count == 2 * 16 * 16
-    assert percentiles == [90, 90, 90]
-    assert around == 200
+    ct[9:21, 9:21, 19:21] = 150
+    (rows,) = contacts(ct, labels, bones, (1.0, 1.0, 1.0)).values()
+    rings = [2 * (18**2 - 16**2), 2 * (16**2 - 12**2), 2 * (12**2 - 4**2)]
+    np.testing.assert_array_equal(rows, np.transpose([rings, [90, 90, 150], [200] * 3]))
 
 
 @pytest.mark.slow
@@ -37,3 +37,4 @@ def test_table_is_printed(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].startswith("five real, published")
     assert any(line.startswith("all simulated") for line in lines)
+    assert any(line.startswith("simulated, ") and "HU at contacts over HU around" in line for line in lines)

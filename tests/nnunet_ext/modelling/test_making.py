@@ -93,5 +93,5 @@ def test_the_whole_road(tmp_path, capsys):
     assert "Epoch 1\n" in log
     assert log.count("Epoch 0\n") == 1  # it went on, and did not begin anew
     assert command.main([*longer, "abbc.border_weight=9", "--stage", "train-abbc"]) == 2
-    assert "border_weight was 5.0, now it is 9.0; redo it (--redo train-abbc)" in capsys.readouterr().err
+    assert "border_weight was 10.0, now it is 9.0; redo it (--redo train-abbc)" in capsys.readouterr().err
     assert not [path for path in Path(work).rglob("*.npz") if "scores" in path.parts]
