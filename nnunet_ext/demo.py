@@ -55,7 +55,6 @@ def run_demo(
     *,
     seed: int = DEFAULT_SEED,
     spacing_mm: float = 1.0,
-    models: Sequence[str | Path] = (),
     overwrite: bool = False,
     say: Callable[[str], None] = print,
 ) -> DemoResult:
@@ -68,7 +67,6 @@ def run_demo(
         output: The folder.
         seed: Seed of the patient.
         spacing_mm: Edge of the CT's voxels.
-        models: Folders of a bones and an ABBC model; those of the package if none.
         overwrite: Do everything anew instead of using what an earlier run with the same settings left.
         say: Called with each line of text to show.
 
@@ -89,12 +87,11 @@ def run_demo(
     again = ["--overwrite"] if overwrite else []
     ct, truth = (f"{folder / 'patient' / kind / case}.nii.gz" for kind in ("images", "labels"))
     found = folder / "found" / case
-    stages = [text for flag, model in zip(("--bones", "--model"), models, strict=False) for text in (flag, f"{model}")]
     patient = ["--phantom", "--seed", f"{seed}", "--spacing", f"{spacing_mm:g}", "-o", f"{folder / 'patient'}"]
     compared = ["-p", f"{found / 'segmentation.nii.gz'}", "-r", truth, "-o", f"{folder / 'scores.json'}"]
     steps = (
         (simulate_fractures, [*patient, "--scheme", SCHEME, *again]),
-        (segment, ["-i", ct, "-o", f"{folder / 'found'}", *stages, *again]),
+        (segment, ["-i", ct, "-o", f"{folder / 'found'}", *again]),
         (evaluate, [*compared, "--scheme", SCHEME]),
     )
     for command, arguments in steps:

@@ -65,12 +65,12 @@ def split_along_border(
     if not waiting:
         return []
     statistics = cc3d.statistics(owners.view(np.uint32))
-    boxes = dict(enumerate(statistics["bounding_boxes"]))
-    volume_mm3 = dict(enumerate((statistics["voxel_counts"] * voxel_mm3).tolist()))
+    boxes = list(statistics["bounding_boxes"])
+    volumes_mm3 = (statistics["voxel_counts"] * voxel_mm3).tolist()
     events = []
     while waiting:
         number = waiting.pop(0)
-        if volume_mm3[number] < 2 * thresholds.fragment_mm3:
+        if volumes_mm3[number] < 2 * thresholds.fragment_mm3:
             continue
         box = grow_box(boxes[number], margin, owners.shape)
         block = owners[box]
@@ -83,15 +83,15 @@ def split_along_border(
         kept = np.flatnonzero(sizes)
         if not len(kept):
             continue
-        volume_mm3[number] = float(sizes.max()) * voxel_mm3
+        volumes_mm3[number] = float(sizes.max()) * voxel_mm3
         waiting.append(number)
         for part in kept[np.argsort(-sizes[kept], kind="stable")][1:].tolist():
-            new = len(boxes)
-            block[parts == part] = new
+            block[parts == part] = len(boxes)
+            waiting.append(len(boxes))
             # The part's box is not worth a search: it lies in that of the whole.
-            boxes[new], volume_mm3[new] = boxes[number], float(sizes[part]) * voxel_mm3
-            waiting.append(new)
-            events.append(Event("split", bone, volume_mm3[new]))
+            boxes.append(boxes[number])
+            volumes_mm3.append(float(sizes[part]) * voxel_mm3)
+            events.append(Event("split", bone, volumes_mm3[-1]))
     return events
 
 
@@ -120,6 +120,7 @@ def _cut(
     """Return the parts of a fragment after the first cut that holds; all 0 where none does."""
     min_voxels = thresholds.fragment_mm3 / float(np.prod(spacing_mm))
     distance = _distance(inside, spacing_mm)
+    is_rim = mine & (_distance(~mine, spacing_mm) <= RIM_MM)
     for radius in CLOSING_MM:
         components = cc3d.connected_components(mine & (distance > radius), connectivity=6)
         sizes = cc3d.statistics(components)["voxel_counts"]
@@ -131,17 +132,16 @@ def _cut(
         parts = number[components]
         grow(parts, mine & ~inside, spacing_mm, engine)
         grow(parts, mine, spacing_mm, engine)
-        relabel(parts, _join(_cuts(parts, mine, evidence, spacing_mm), thresholds.split_above, 0.0))
+        relabel(parts, _join(_cuts(parts, is_rim, evidence, spacing_mm), thresholds.split_above, 0.0))
         if len(np.unique(parts[parts > 0])) > 1:
             return parts
     return np.zeros(mine.shape, np.int32)
 
 
 def _cuts(
-    parts: NDArray[np.int32], mine: NDArray[np.bool_], evidence: NDArray[Any], spacing_mm: Sequence[float]
+    parts: NDArray[np.int32], is_rim: NDArray[np.bool_], evidence: NDArray[Any], spacing_mm: Sequence[float]
 ) -> dict[tuple[int, int], Interface]:
     """Return the interfaces of the parts; those that do not break the surface all the way round have no evidence."""
-    is_rim = mine & (_distance(~mine, spacing_mm) <= RIM_MM)
     rims = find_interfaces(np.where(is_rim, parts, 0), evidence >= RIM_EVIDENCE, spacing_mm)
     return {
         pair: (area, seen if rims.get(pair, (0.0, 0.0))[1] >= RIM_SHARE else 0.0)
