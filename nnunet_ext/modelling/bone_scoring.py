@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -40,21 +41,25 @@ def score_bones(
         twins: Names of bones that are each other's mirror image.
 
     Returns:
-        `dice` by bone for those that are there or were found; `as_twin`, the share of each sided bone that was found as
-        its twin; `swapped`, the names of those for which this is more than half.
+        `dice` by bone for those that are there; `surplus`, the names of those that were found where none is; `as_twin`,
+        the share of each sided bone that was found as its twin; `swapped`, the names of those for which this is more
+        than half.
     """
     dice: dict[str, float] = {}
+    surplus = []
     for name, (predicted, real) in numbers.items():
         is_found, is_true = found == predicted, true == real
-        total = np.count_nonzero(is_found) + np.count_nonzero(is_true)
-        if total:
-            dice[name] = float(2 * np.count_nonzero(is_found & is_true) / total)
+        if count := np.count_nonzero(is_true):
+            dice[name] = float(2 * np.count_nonzero(is_found & is_true) / (np.count_nonzero(is_found) + count))
+        elif is_found.any():
+            surplus.append(name)
     as_twin: dict[str, float] = {}
     for one, other in [pair for twin in twins for pair in (twin, twin[::-1])]:
         is_true = true == numbers[one][1]
         if count := np.count_nonzero(is_true):
             as_twin[one] = float(np.count_nonzero(found[is_true] == numbers[other][0]) / count)
-    return {"dice": dice, "as_twin": as_twin, "swapped": [name for name, part in as_twin.items() if part > SWAPPED]}
+    swapped = [name for name, part in as_twin.items() if part > SWAPPED]
+    return {"dice": dice, "surplus": surplus, "as_twin": as_twin, "swapped": swapped}
 
 
 def score_bones_model(
@@ -144,6 +149,7 @@ def _summary(scores: Mapping[str, Mapping[str, Any]], bones: Sequence[str]) -> d
     return {
         "cases": len(scores),
         "dice": dice,
+        "surplus": dict(Counter(name for score in scores.values() for name in score["surplus"])),
         "swapped": sum(len(score["swapped"]) for score in scores.values()),
         "largest_share_found_as_twin": max(shares, default=0.0),
     }

@@ -169,9 +169,17 @@ def _scores(results: Mapping[str, Any]) -> str:
             f"{100 * summary['largest_share_found_as_twin']:.2f} %. Cases in which no pelvis was found, which count "
             f"with a Dice of 0: {len(summary['refused'])}."
         )
-        rows = [[bone, str(d["cases"]), number(d["mean"]), number(d["min"])] for bone, d in summary["dice"].items()]
-        parts.append(table(["bone", "cases", "mean Dice", "worst"], rows))
+        parts += _bones(summary)
     return "\n\n".join(parts)
+
+
+def _bones(summary: Mapping[str, Any]) -> list[str]:
+    rows = [[bone, str(d["cases"]), number(d["mean"]), number(d["min"])] for bone, d in summary["dice"].items()]
+    parts = [table(["bone", "cases", "mean Dice", "worst"], rows)]
+    if surplus := summary["surplus"]:
+        counts = ", ".join(f"{bone} in {count}" for bone, count in surplus.items())
+        parts.append(f"Found in cases whose labels have none of it: {counts}.")
+    return parts
 
 
 def _variants(variants: Mapping[str, Any]) -> str:
@@ -208,9 +216,7 @@ def _real_scores(found: Mapping[str, Any]) -> str:
         ]
         parts.append(table(["case (default)", "IoU", "F1", "merged", "split"], rows))
     if "bones" in found:
-        dice = found["bones"]["summary"]["dice"]
-        rows = [[bone, str(d["cases"]), number(d["mean"]), number(d["min"])] for bone, d in dice.items()]
-        parts.append(table(["bone", "cases", "mean Dice", "worst"], rows))
+        parts += _bones(found["bones"]["summary"])
     return "\n\n".join(parts)
 
 

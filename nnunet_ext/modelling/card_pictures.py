@@ -30,6 +30,8 @@ def draw_worst(shop: Workshop, scores: Mapping[str, Any], *, number: int = 2) ->
     from nnunet_ext.segmentation.slices import draw_slices
     from nnunet_ext.volumes import read_labels, read_volume
 
+    for old in (shop.folder / "pictures").glob("worst_*.png"):
+        old.unlink()
     if not scores:
         return {}
     cases = scores["variants"]["default"]["cases"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
@@ -183,6 +184,7 @@ def make_models(
         for model in DATASETS:
             if shop.packed(model).is_dir():
                 ship_model(shop.packed(model), model, ship)
+        shutil.rmtree(Path(ship) / "pictures", ignore_errors=True)
         for file in (shop.folder / "MODEL_CARD.md", *sorted((shop.folder / "pictures").glob("*.png"))):
             target = Path(ship) / file.relative_to(shop.folder)
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ def scores(iou):
 @pytest.fixture
 def records():
     bones = {"dice": {"sacrum": {"mean": 0.981, "min": 0.95, "cases": 1}}, "swapped": 0, "cases": 1}
-    bones |= {"largest_share_found_as_twin": 0.001, "refused": {}}
+    bones |= {"surplus": {"left_femur": 3, "right_femur": 2}, "largest_share_found_as_twin": 0.001, "refused": {}}
     plan = {"network": "ResidualEncoderUNet", "features": [8, 16], "spacing": [1.3] * 3, "patch_size": [64] * 3}
     curves = {"train_losses": [1.0, -0.5], "val_losses": [1.0, 0.0], "ema_fg_dice": [0.1, 0.654]}
     train = {"epochs": 2, "steps": 100, "patches": 200, "seconds_in_epochs": 7200, "curves": curves}
@@ -71,6 +71,7 @@ def test_card(records):
         "| default | 0.912 | 0.912 | 0.912 | 0.875 | 4.6 | 2 | 1 | 6 / 5 |",
         "| no healing |",
         "| sacrum | 1 | 0.981 | 0.950 |",
+        "Found in cases whose labels have none of it: left_femur in 3, right_femur in 2.",
         "all else was filled with 40 HU",
         "| default | 0.777 |",
         "| no-closed | simulation.closed 0.0 (0.62) | 400 | 0.512 |",

@@ -124,6 +124,9 @@ def test_bones_and_sides():
     assert score["dice"] == pytest.approx({"sacrum": 1.0, "left_hip": 0.0, "right_hip": 0.4})
     assert score["as_twin"] == {"left_hip": 1.0, "right_hip": 0.5}
     assert score["swapped"] == ["left_hip"]
+    assert score["surplus"] == []
+    without = score_bones(found, np.where(true == 1, 0, true), numbers, [("left_hip", "right_hip")])
+    assert (set(without["dice"]), without["surplus"]) == ({"left_hip", "right_hip"}, ["sacrum"])
 
 
 def test_bones_of_cases(cases, tmp_path, monkeypatch, save):
@@ -144,6 +147,7 @@ def test_bones_of_cases(cases, tmp_path, monkeypatch, save):
     summary = score_bones_model(model, cases, tmp_path / "out")["summary"]
     assert summary["dice"]["sacrum"] == {"mean": 1.0, "min": 1.0, "cases": 2}
     assert (summary["swapped"], summary["largest_share_found_as_twin"], summary["refused"]) == (2, 1.0, {})
+    assert summary["surplus"] == {"right_hip": 2}
     assert score_bones_model(model, cases, tmp_path / "alone", network_alone=True)["summary"] == summary
     refused = "b"
     summary = score_bones_model(model, cases, tmp_path / "refused")["summary"]
