@@ -3,6 +3,8 @@
 import gzip
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -35,6 +37,17 @@ FILES = {
     "meshes",
     "work",
 }
+
+
+CLUSTER = """
+import sys
+from distributed import LocalCluster
+from nnunet_ext.commands.segment import main
+
+if __name__ == "__main__":
+    with LocalCluster(n_workers=1, threads_per_worker=1, host="127.0.0.1", dashboard_address=None) as cluster:
+        sys.exit(main([*sys.argv[1:], "--dask", cluster.scheduler_address]))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +138,27 @@ def test_a_finished_case_is_skipped(done, arguments, capfd):
     assert (done / "run.json").stat().st_mtime_ns == before
     status, _, err = call(capfd, arguments, "-num_parts", 2, "-part_id", 1)  # junk is the first
     assert (status, "1 skipped" in err) == (0, True)
+
+
+def test_processes_and_a_cluster_find_the_same(done, arguments, tmp_path, environment, capfd):
+    pytest.importorskip("distributed")
+    script = tmp_path / "script.py"
+    script.write_text(CLUSTER)
+    expected = read_labels(done / "segmentation.nii.gz").array
+    for name, more in (("processes", ["--workers", "2"]), ("cluster", [])):
+        here = [str(tmp_path / name if a == done.parent else a) for a in (*arguments, "--no-meshes", "--no-report")]
+        if more:
+            status, _, err = call(capfd, here, *more)
+        else:
+            quiet = {**environment, "PYTHONWARNINGS": "default"}
+            ended = subprocess.run(
+                [sys.executable, script, *here], capture_output=True, text=True, env=quiet, cwd=tmp_path, check=False
+            )
+            status, err = ended.returncode, ended.stderr
+        assert status == 1, err
+        assert "case junk" in err
+        assert "1 done, 1 failed" in err
+        assert (read_labels(tmp_path / name / "phantom" / "segmentation.nii.gz").array == expected).all()
 
 
 @pytest.mark.parametrize(
