@@ -25,6 +25,7 @@ def segment_to_files(
     output: str | Path,
     *,
     bones: str | Path = "bundled",
+    exact_bones: bool = False,
     model: str | Path = "abbc",
     scheme: str | Path = "pengwin2026",
     device: str = "auto",
@@ -58,6 +59,7 @@ def segment_to_files(
         ct: A volume file, a DICOM folder, a zip of one, or a folder of these.
         output: The folder to write to.
         bones: Stage 1: `bundled`, `totalsegmentator`, a model folder, a volume file, or a folder of one per case.
+        exact_bones: The bones given are exact: fragments stay within them and fill them.
         model: Stage 2: `abbc`, or the folder of an ABBC model.
         scheme: Label scheme, by name or file.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
@@ -110,6 +112,7 @@ def segment_to_files(
         bones, model, scheme = (Path(p).absolute() if Path(p).exists() else p for p in (bones, model, scheme))
     settings = Settings(
         bones=bones,
+        exact_bones=exact_bones,
         model=model,
         scheme=scheme,
         device=device,
@@ -184,6 +187,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("-o", "--output", metavar="OUT", help="folder; each case gets a folder in it")
     add("--bones", default="bundled", metavar="BONES", help="stage 1: bundled, totalsegmentator, a model folder, a "
         "volume of the bones, or a folder of one per case")  # fmt: skip
+    add("--exact-bones", action="store_true", help="the volume of --bones is exact: fragments stay within it and fill "
+        "it, instead of having the outlines that the network draws")  # fmt: skip
     add("-m", "--model", default="abbc", metavar="MODEL", help="stage 2: abbc, which comes with the package, or a "
         "folder of any ABBC model")  # fmt: skip
     add("--scheme", default="pengwin2026", help="label scheme: pengwin2024, pengwin2026 or a file")

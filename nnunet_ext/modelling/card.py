@@ -155,8 +155,9 @@ def _scores(results: Mapping[str, Any]) -> str:
         iou = summary["fragment_iou"]["mean"]
         verdict = "reaches the aim" if iou >= AIM else "is enough to ship" if iou >= LEAST else "is below the least"
         parts.append(
-            f"Fragments, with the true bones given, {summary['cases']} cases, scored by `abbc-evaluate`. The mean IoU "
-            f"of {iou:.3f} {verdict} (aim {AIM}, what the winner of PENGWIN 2024 reached on real cases; least {LEAST})."
+            f"Fragments, with the true bones given (`--exact-bones`), {summary['cases']} cases, scored by "
+            f"`abbc-evaluate`. The mean IoU of {iou:.3f} {verdict} (aim {AIM}, what the winner of PENGWIN 2024 reached "
+            f"on real cases; least {LEAST})."
         )
         parts.append(_variants(found["variants"]))
     if "test-bones" in results:
@@ -205,7 +206,8 @@ def _real_scores(found: Mapping[str, Any]) -> str:
     parts = [
         "Three fractured pelves of FracSegNet (github.com/YzzLiu/FracSegNet, MIT), never trained on; how dark the "
         "simulator draws fractures was set after figures of five real cases, these among them. Only the HU inside the "
-        f"bones are public; all else was filled with {found['outside_hu']} HU. True bones are given to the recovery."
+        f"bones are public; all else was filled with {found['outside_hu']} HU. The true bones are "
+        "given as above."
     ]
     if "abbc" in found:
         cases = found["abbc"]["variants"]["default"]["cases"]

@@ -33,17 +33,19 @@ class Recovery:
     Attributes:
         probabilities: Recover from probabilities, not from the classes alone.
         healing: Cut and join fragments by their border.
+        exact: The true bones are exact: fragments fill them, and do not have the outlines that the network draws.
     """
 
     probabilities: bool = True
     healing: bool = True
+    exact: bool = True
 
 
 VARIANTS: Mapping[str, Recovery] = {
     "default": Recovery(),
     "hard classes": Recovery(probabilities=False),
     "no healing": Recovery(healing=False),
-    "hard classes, no healing": Recovery(probabilities=False, healing=False),
+    "outlines of the network": Recovery(exact=False),
 }
 """The recoveries that are compared."""
 
@@ -59,7 +61,7 @@ def score_abbc_model(
     workers: int = 1,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Find the fragments of cases as `abbc-segment` does with the true bones, and score them by `abbc-evaluate`.
+    """Find the fragments of cases with the true bones, as `abbc-segment --exact-bones` does, and score them.
 
     Writes into the output `predicted/` (classes, on the model's grid), `fragments/VARIANT/`, `evaluation/VARIANT.json`,
     `costs.json` and `scores.json`. Finished cases are not done again.
@@ -86,7 +88,7 @@ def score_abbc_model(
     from nnunet_ext.commands.evaluate import evaluate
     from nnunet_ext.modelling.measuring import measured
     from nnunet_ext.schemes import load_scheme
-    from nnunet_ext.volumes import write_volume
+    from nnunet_ext.volumes import read_labels, write_volume
 
     output, loaded = Path(output), load_scheme(scheme)
     chosen = find_trial_cases(cases) if isinstance(cases, (str, Path)) else tuple(cases)
@@ -98,8 +100,9 @@ def score_abbc_model(
         say(f"predicting {case.name}")
         with measured() as cost:
             work = _predict(model, case, scheme, prediction)
+            exact = work.within(read_labels(case.anatomy))
             for name, way in variants.items():
-                write_volume(work.whole(_fragments(work, way, loaded)), targets[name])
+                write_volume(work.whole(_fragments(exact if way.exact else work, way, loaded)), targets[name])
             classes = work.probabilities.argmax(0).astype(np.uint8)
             write_volume(work.bones.like(classes), output / "predicted" / f"{case.name}.nii.gz")
         costs[case.name] = asdict(cost())

@@ -30,6 +30,7 @@ def segment(
     direction: Sequence[float] = IDENTITY,
     output: str | Path | None = None,
     bones: str | Path | NDArray[Any] | Volume = "bundled",
+    exact_bones: bool = False,
     model: str | Path = "abbc",
     scheme: str | Path = "pengwin2026",
     device: str = "auto",
@@ -59,6 +60,7 @@ def segment(
         output: Folder of the case to write everything to; None to write nothing.
         bones: Stage 1: `bundled`, `totalsegmentator`, a model folder, a volume file, or the whole bones themselves
             (1 sacrum, 2 left hip, 3 right hip, 4 left femur, 5 right femur) in the CT's voxels.
+        exact_bones: The bones given are exact: fragments stay within them and fill them.
         model: Stage 2: `abbc`, or the folder of an ABBC model.
         scheme: Label scheme, by name or file.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
@@ -92,6 +94,7 @@ def segment(
     """
     settings = Settings(
         bones=bones if isinstance(bones, (str, Path)) else "given",
+        exact_bones=exact_bones,
         model=model,
         scheme=scheme,
         device=device,

@@ -90,6 +90,10 @@ def segment_ct(
             "a DICOM SEG refers to the slices of one DICOM series, and this CT has none (a file, an array, a "
             "multi-frame or resampled series); leave out --dicom-seg"
         )
+    if settings.exact_bones and bones is None and not _load_finder(settings).is_given:
+        raise UsageError(
+            "bones that a model finds are not exact; give a volume of them (--bones FILE), or leave out --exact-bones"
+        )
     clock = clock or Clock(say)
     scheme = load_scheme(settings.scheme)
     with clock.stage("load the model"):
@@ -113,6 +117,8 @@ def segment_ct(
     say(str(expected))
     with clock.stage("predict"):
         work = make_work(ct.volume, anatomy, model, grid)
+        if settings.exact_bones:
+            work = work.within(anatomy)
     with clock.stage("recover"):
         recovered = work.recover(scheme)
     bones_of = {fragment.fragment_id: fragment.bone for fragment in recovered.fragments}
@@ -126,7 +132,7 @@ def segment_ct(
         clock=clock,
     )
     left_out = [str(event) for event in recovered.events if event.kind in LEFT_OUT]
-    warnings = tuple(dict.fromkeys([*ct.warnings, *whole, *left_out, *products.warnings]))
+    warnings = tuple(dict.fromkeys([*ct.warnings, *whole, *work.warnings, *left_out, *products.warnings]))
     run = run_record(
         settings,
         device=str(choose_device(settings.device)),
@@ -175,7 +181,7 @@ def load_models(settings: Settings) -> None:
         FractureError: One is not there, is damaged, or does not do.
     """
     load_model(settings)
-    _finder(str(settings.bones), settings.device, settings.fast, settings.download_weights)
+    _load_finder(settings)
 
 
 def _find_bones(
@@ -185,9 +191,13 @@ def _find_bones(
     if given is not None:
         check_same_grid(ct.grid, given.grid, "the CT", "its bones")
         return given, (), {"source": "given"}
-    found = _finder(str(settings.bones), settings.device, settings.fast, settings.download_weights)(ct, case=case)
+    found = _load_finder(settings)(ct, case=case)
     check_same_grid(ct.grid, found.anatomy.grid, "the CT", "its bones")
     return found.anatomy, tuple(found.warnings), {"source": found.source, **found.details}
+
+
+def _load_finder(settings: Settings) -> BoneFinder:
+    return _finder(str(settings.bones), settings.device, settings.fast, settings.download_weights)
 
 
 @lru_cache(maxsize=1)

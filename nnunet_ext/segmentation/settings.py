@@ -23,6 +23,8 @@ class Settings:
 
     Attributes:
         bones: Stage 1: `bundled`, `totalsegmentator`, a model folder, or a volume with the bones.
+        exact_bones: The bones given are exact: fragments stay within them and fill them, instead of having the outlines
+            that the network draws.
         model: Stage 2: `abbc`, which comes with the package, or a folder of any ABBC model.
         scheme: Label scheme of the fragments, by name or file.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
@@ -43,6 +45,7 @@ class Settings:
     """
 
     bones: str | Path = "bundled"
+    exact_bones: bool = False
     model: str | Path = "abbc"
     scheme: str | Path = "pengwin2026"
     device: str = "auto"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from label_gen.grid import Box
 from label_gen.scheme import LabelScheme
 from nnunet_ext.atomic import replacing
 from nnunet_ext.grids import Grid
+from nnunet_ext.segmentation.exact_bones import fill, keep_within
 from nnunet_ext.segmentation.frames import box_in, crop, crop_grid, resampled
 from nnunet_ext.segmentation.model import AbbcModel
 from nnunet_ext.segmentation.paste import bone_margin, labels_on
@@ -25,6 +26,9 @@ __all__ = ["FILES", "Work", "make_work", "read_work", "write_fragments", "write_
 FILES = ("abbc.nii.gz", "abbc.npz", "bones.nii.gz", "ct.nii.gz", "fragments.nii.gz")
 """Names of the files: classes and their probabilities, whole bones on the same grid, CT round the bones, and the
 fragments on the model's grid."""
+
+LIMITS = "limits.nii.gz"
+"""Name of the file with bones that are known exactly, on the grid of the CT round them."""
 
 NEGLIGIBLE = 2e-3
 """Probabilities below this are written as 0, so that files are small. Source: chosen here; recovery asks which class is
@@ -40,17 +44,34 @@ class Work:
         bones: Whole bones on the model's grid.
         ct: The CT in the box round the bones.
         ct_grid: Grid of the whole CT.
+        limits: Bones that are known exactly, in the voxels of `ct`: above 0 where fragments may lie; None where the
+            network draws the outlines.
+        warnings: What the reader has to know.
     """
 
     probabilities: NDArray[np.float16]
     bones: Volume
     ct: Volume
     ct_grid: Grid
+    limits: Volume | None = None
+    warnings: tuple[str, ...] = ()
 
     @property
     def box(self) -> Box:
         """Where the CT in the box lies in the whole CT."""
         return _placed(self.ct.grid, self.ct_grid)
+
+    def within(self, bones: Volume) -> Work:
+        """Return the same for bones that are known exactly: fragments lie within them and fill them.
+
+        Args:
+            bones: Whole bones on the CT's grid.
+        """
+        inner = crop(bones, self.box)
+        limits = inner.like((inner.array > 0).astype(np.uint8))
+        probabilities = self.probabilities.copy()
+        warnings = keep_within(probabilities, limits, self.bones.grid)
+        return replace(self, probabilities=probabilities, limits=limits, warnings=warnings)
 
     def recover(self, scheme: LabelScheme) -> RecoveredFragments:
         """Return the fragments on the model's grid.
@@ -70,7 +91,10 @@ class Work:
             labels: On the model's grid.
         """
         margin = bone_margin(self.probabilities, labels)
-        return Volume.on_grid(labels_on(labels, margin, self.bones.grid, self.ct.grid), self.ct.grid)
+        found = labels_on(labels, margin, self.bones.grid, self.ct.grid)
+        if self.limits is not None:
+            fill(found, self.limits.array > 0)
+        return Volume.on_grid(found, self.ct.grid)
 
     def whole(self, labels: Volume) -> Volume:
         """Return labels of the box in the whole CT.
@@ -126,6 +150,10 @@ def write_work(work: Work, folder: Path) -> None:
         np.savez_compressed(stream, probabilities=kept)
     write_volume(work.bones, folder / "bones.nii.gz")
     write_volume(work.ct, folder / "ct.nii.gz")
+    if work.limits is None:
+        (folder / LIMITS).unlink(missing_ok=True)
+    else:
+        write_volume(work.limits, folder / LIMITS)
 
 
 def write_fragments(work: Work, labels: NDArray[Any], folder: Path) -> None:
@@ -169,4 +197,8 @@ def read_work(case: str | Path, scheme: LabelScheme) -> Work:
     bones = read_labels(folder / "bones.nii.gz")
     check_same_grid(found.grid, bones.grid, "abbc.npz", "bones.nii.gz")
     grid = read_grid(Path(case) / "segmentation.nii.gz")
-    return Work(found.array.astype(np.float16, copy=False), bones, read_volume(folder / "ct.nii.gz"), grid)
+    ct, limits = read_volume(folder / "ct.nii.gz"), None
+    if (folder / LIMITS).is_file():
+        limits = read_labels(folder / LIMITS)
+        check_same_grid(limits.grid, ct.grid, LIMITS, "ct.nii.gz")
+    return Work(found.array.astype(np.float16, copy=False), bones, ct, grid, limits)

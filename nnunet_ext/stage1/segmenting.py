@@ -66,6 +66,11 @@ class BoneFinder:
         else:
             self._given = GivenBones(path, numbering=numbering)
 
+    @property
+    def is_given(self) -> bool:
+        """Whether the bones come out of files, and no model finds them."""
+        return self._given is not None
+
     def __call__(self, ct: Volume, *, case: str = "") -> Bones:
         """Find the bones of a CT, and check them.
 

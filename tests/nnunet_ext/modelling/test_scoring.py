@@ -93,7 +93,7 @@ def test_the_ways_are_what_they_say(cases, predicted, tmp_path, monkeypatch):
     for name, way in VARIANTS.items():
         with pytest.raises(DataError, match="enough"):
             score_abbc_model("model", cases, tmp_path / "out", variants={name: way})
-    assert asked == [(4, True), (3, True), (4, False), (3, False)]
+    assert asked == [(4, True), (3, True), (4, False), (4, True)]
 
 
 @pytest.mark.slow
@@ -105,7 +105,9 @@ def test_a_model_is_asked_as_a_segmentation_asks_it(tmp_path, save):
     content = score_abbc_model(
         model, tmp_path / "cases", tmp_path / "out", scheme="pengwin2026", prediction=Prediction(step_size=1.0)
     )
-    found = segment(ct, bones=bones, model=model, scheme="pengwin2026", device="cpu", step_size=1.0, report=False)
+    found = segment(
+        ct, bones=bones, model=model, scheme="pengwin2026", device="cpu", step_size=1.0, report=False, exact_bones=True
+    )
     mine = read_labels(tmp_path / "out" / "fragments" / "default" / "a.nii.gz")
     assert (mine.array == found.labels.array).all()
     assert mine.array.any()

@@ -1,0 +1,73 @@
+"""Bones that are known exactly: fragments lie in them and fill them, and the network only says where they part."""
+
+from __future__ import annotations
+
+import edt
+import numpy as np
+from numpy.typing import NDArray
+
+from label_gen.classes import ABBC
+from nnunet_ext.grids import Grid
+from nnunet_ext.segmentation.frames import resampled
+from nnunet_ext.volumes import Volume
+
+__all__ = ["fill", "keep_within"]
+
+SHARE = 0.25
+"""A voxel of the model counts as inside from this share of bone on, so that the finer voxels of the CT are all covered.
+Source: chosen here."""
+
+FAR_MM, MUCH_MM3 = 3.0, 1000.0
+"""From so much bone on, that far outside, there is a warning. Source: chosen here; outlines of networks are within
+3 mm."""
+
+
+def keep_within(probabilities: NDArray[np.float16], bones: Volume, grid: Grid) -> tuple[str, ...]:
+    """Make all outside of the bones background.
+
+    Args:
+        probabilities: Of the ABBC classes (4, z, y, x); changed in place.
+        bones: Whole bones, on any grid.
+        grid: Grid of the probabilities.
+
+    Returns:
+        A warning if much of what looks like bone is far outside.
+    """
+    background = probabilities[ABBC.BACKGROUND]
+    share = resampled((bones.array > 0).view(np.uint8), bones.grid, grid, order=1, dtype=np.float32)
+    is_outside = share <= SHARE
+    distance = edt.edt(is_outside, anisotropy=grid.spacing_mm, black_border=False, parallel=1)
+    missed = float(np.count_nonzero((background < 0.5) & (distance > FAR_MM)) * np.prod(grid.spacing_mm))
+    probabilities[:, is_outside] = 0
+    background[is_outside] = 1
+    if missed < MUCH_MM3:
+        return ()
+    return (
+        f"{missed / 1000:.1f} cm3 that look like bone lie more than {FAR_MM:g} mm outside of the bones that were "
+        "given as exact: look whether a displaced fragment is missing in them",
+    )
+
+
+def fill(labels: NDArray[np.integer], is_bone: NDArray[np.bool_]) -> None:
+    """Let fragments fill the bones that they lie in, voxel by voxel through faces, and end where the bones end.
+
+    Args:
+        labels: Fragments (z, y, x); changed in place.
+        is_bone: Where the bones are (z, y, x). Bone that no fragment is connected with stays without one.
+    """
+    labels[~is_bone] = 0
+    flat = labels.reshape(-1)
+    waiting = np.flatnonzero(is_bone & (labels == 0))
+    while waiting.size:
+        found = np.zeros(waiting.size, labels.dtype)
+        index = np.unravel_index(waiting, labels.shape)
+        for axis, step in ((axis, step) for axis in range(3) for step in (-1, 1)):
+            place = index[axis] + step
+            is_there = (place >= 0) & (place < labels.shape[axis])
+            near = waiting + step * int(np.prod(labels.shape[axis + 1 :], dtype=np.int64))
+            beside = np.where(is_there, flat[np.where(is_there, near, 0)], 0)
+            found = np.where(found == 0, beside, found)
+        if not found.any():
+            return
+        flat[waiting] = found
+        waiting = waiting[found == 0]
