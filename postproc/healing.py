@@ -9,10 +9,11 @@ import cc3d
 import edt
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.segmentation import watershed
 
 from label_gen.grid import bounding_box, grow_box
 from postproc.events import Event
-from postproc.growth import Engine, grow
 from postproc.interfaces import Interface, find_interfaces, relabel
 from postproc.thresholds import Thresholds
 
@@ -20,12 +21,18 @@ __all__ = ["merge_unseparated", "split_along_border"]
 
 EXPLAINED_MM = 3.0
 """Border this near to another fragment, or within two voxels, belongs to their interface (chosen here)."""
-CLOSING_MM = (0.0, 0.8, 1.6, 2.4, 4.0, 6.0, 8.0, 11.0, 15.0)
-"""Holes of up to this radius in predicted border are closed to find a cut (chosen here: the last as wide as half a
-sacrum, where a network sees the broken cortex and little of the fracture inside)."""
-RIM_MM, RIM_EVIDENCE, RIM_SHARE = 3.0, 0.3, 0.6
-"""A cut has border, this likely at least, on this share of its faces within 3 mm of the fragment's surface: a fracture
-breaks the cortex nearly all the way round (chosen here; a cut along a crack of one side has half)."""
+BASIN_BORDER, BASIN_MM, BASIN_APART_MM, BASIN_SMOOTH_MM = 0.2, 1.5, 4.0, 1.3
+"""Basins begin where a fragment is deepest between its surface and border of this likelihood, at least so deep and so
+far apart, in depths smoothed so much (chosen here: a hip bone has some thirty)."""
+DEPTH_COST, DEEPEST_MM = 0.02, 10.0
+"""Where there is no border, the line between basins runs where the bone is thin: a millimetre of depth counts as much
+as this likelihood of border, down to the deepest (chosen here)."""
+RIM_MM, RIM_EVIDENCE, RIM_SHARE, RIM_GAP = 3.0, 0.3, 0.4, 0.4
+"""A cut has border, this likely at least, on this share of its faces within 3 mm of the fragment's surface, and no
+connected part of these faces without it is larger than that share: a fracture breaks the cortex all the way round,
+however little of it shows inside, and a crack of one side leaves the other (chosen here, on simulated cases)."""
+SMALL = 0.2
+"""What a part too small for a fragment counts of its evidence, so that it is joined before others (chosen here)."""
 MIN_CONTACT_MM2 = 10.0
 """A smaller interface is no ground to join two fragments (chosen here: they may merely touch)."""
 
@@ -36,14 +43,13 @@ def split_along_border(
     evidence: NDArray[Any],
     spacing_mm: Sequence[float],
     thresholds: Thresholds,
-    engine: Engine,
     bone: str,
 ) -> list[Event]:
-    """Cut every fragment that holds much border which no neighbour explains, if the cut runs along border.
+    """Cut every fragment that holds much border which no neighbour explains, if the cuts run along border.
 
-    The border inside a fragment is thickened step by step until what is left falls into parts that are large enough
-    for fragments; the parts grow back and stay apart where the cut between them shows enough border, on the whole and
-    all the way round where it meets the surface.
+    The fragment is divided into basins, between which border runs wherever there is any; basins are joined again, those
+    with the least border between them first, as long as what lies between them shows too little on the whole or where
+    it meets the surface.
 
     Args:
         owners: Fragment numbers of one bone (z, y, x), 0 elsewhere; changed in place.
@@ -51,47 +57,40 @@ def split_along_border(
         evidence: Border mask or probability, 0 to 1.
         spacing_mm: Spacing in array order, in millimetres.
         thresholds: Sizes and evidence needed.
-        engine: Engine to grow back with.
         bone: Name of the bone, for the events.
 
     Returns:
-        One event per fragment that was cut.
+        One event per part that was cut off.
+
+    Source: agglomeration of a watershed by the mean boundary evidence of its interfaces, as Arbelaez 2006 and
+    Nunez-Iglesias et al. 2013 join superpixels.
     """
     voxel_mm3 = float(np.prod(spacing_mm))
     margin = [int(np.ceil(_explained(spacing_mm) / s)) + 1 for s in spacing_mm]
     border_voxels = np.bincount(owners[is_border])
-    suspects = np.flatnonzero(border_voxels * voxel_mm3 >= thresholds.split_mm3)
-    waiting = suspects[suspects > 0].tolist()
-    if not waiting:
+    found = np.flatnonzero(border_voxels * voxel_mm3 >= thresholds.split_mm3)
+    suspects = found[found > 0].tolist()
+    if not suspects:
         return []
     statistics = cc3d.statistics(owners.view(np.uint32))
-    boxes = list(statistics["bounding_boxes"])
-    volumes_mm3 = (statistics["voxel_counts"] * voxel_mm3).tolist()
+    volumes_mm3 = statistics["voxel_counts"] * voxel_mm3
+    last = len(volumes_mm3) - 1
     events = []
-    while waiting:
-        number = waiting.pop(0)
+    for number in suspects:
         if volumes_mm3[number] < 2 * thresholds.fragment_mm3:
             continue
-        box = grow_box(boxes[number], margin, owners.shape)
+        box = grow_box(statistics["bounding_boxes"][number], margin, owners.shape)
         block = owners[box]
         mine = block == number
         inside = mine & is_border[box]
         if _unexplained(inside, block, number, spacing_mm) * voxel_mm3 < thresholds.split_mm3:
             continue
-        parts = _cut(mine, inside, evidence[box], spacing_mm, thresholds, engine)
-        sizes = np.bincount(parts[parts > 0]) if parts.any() else np.zeros(0, np.int64)
-        kept = np.flatnonzero(sizes)
-        if not len(kept):
-            continue
-        volumes_mm3[number] = float(sizes.max()) * voxel_mm3
-        waiting.append(number)
-        for part in kept[np.argsort(-sizes[kept], kind="stable")][1:].tolist():
-            block[parts == part] = len(boxes)
-            waiting.append(len(boxes))
-            # The part's box is not worth a search: it lies in that of the whole.
-            boxes.append(boxes[number])
-            volumes_mm3.append(float(sizes[part]) * voxel_mm3)
-            events.append(Event("split", bone, volumes_mm3[-1]))
+        parts = _cut(mine, evidence[box], spacing_mm, thresholds)
+        sizes = np.bincount(parts[mine])
+        for part in np.flatnonzero(sizes)[np.argsort(-sizes[sizes > 0], kind="stable")][1:].tolist():
+            last += 1
+            block[parts == part] = last
+            events.append(Event("split", bone, float(sizes[part]) * voxel_mm3))
     return events
 
 
@@ -110,43 +109,69 @@ def _unexplained(inside: NDArray[np.bool_], owners: NDArray[np.int32], number: i
 
 
 def _cut(
-    mine: NDArray[np.bool_],
-    inside: NDArray[np.bool_],
-    evidence: NDArray[Any],
-    spacing_mm: Sequence[float],
-    thresholds: Thresholds,
-    engine: Engine,
+    mine: NDArray[np.bool_], evidence: NDArray[Any], spacing_mm: Sequence[float], thresholds: Thresholds
 ) -> NDArray[np.int32]:
-    """Return the parts of a fragment after the first cut that holds; all 0 where none does."""
-    min_voxels = thresholds.fragment_mm3 / float(np.prod(spacing_mm))
-    distance = _distance(inside, spacing_mm)
+    """Return the parts of a fragment that border parts, numbered from 1; one part where none does."""
+    likely = np.where(mine, evidence, 0).astype(np.float32)
+    parts = _basins(mine, likely, spacing_mm)
     is_rim = mine & (_distance(~mine, spacing_mm) <= RIM_MM)
-    for radius in CLOSING_MM:
-        components = cc3d.connected_components(mine & (distance > radius), connectivity=6)
-        sizes = cc3d.statistics(components)["voxel_counts"]
-        large = np.flatnonzero(sizes[1:] >= min_voxels) + 1
-        if len(large) < 2:
-            continue
-        number = np.zeros(len(sizes), np.int32)
-        number[large] = np.arange(1, len(large) + 1)
-        parts = number[components]
-        grow(parts, mine & ~inside, spacing_mm, engine)
-        grow(parts, mine, spacing_mm, engine)
-        relabel(parts, _join(_cuts(parts, is_rim, evidence, spacing_mm), thresholds.split_above, 0.0))
-        if len(np.unique(parts[parts > 0])) > 1:
-            return parts
-    return np.zeros(mine.shape, np.int32)
+    whole = find_interfaces(parts, likely, spacing_mm)
+    rims = find_interfaces(np.where(is_rim, parts, 0), likely >= RIM_EVIDENCE, spacing_mm)
+    sizes = np.bincount(parts[mine]) * float(np.prod(spacing_mm))
+    table = {pair: np.array([*_sums(found), *_sums(rims.get(pair, (0.0, 0.0)))]) for pair, found in whole.items()}
+
+    def strength(pair: tuple[int, int]) -> float:
+        area, seen, rim, broken = table[pair]
+        held = seen / area / thresholds.split_above if thresholds.split_above else np.inf
+        held = min(held, broken / rim / RIM_SHARE) if rim else held
+        return float(held * SMALL if min(sizes[list(pair)]) < thresholds.fragment_mm3 else held)
+
+    while table:
+        weakest = min(table, key=lambda pair: (strength(pair), pair))
+        if strength(weakest) >= 1:
+            whole_ones = [pair for pair in table if _gap(parts, is_rim, likely, pair) > RIM_GAP]
+            if not whole_ones:
+                break
+            weakest = min(whole_ones, key=lambda pair: (strength(pair), pair))
+        keep, gone = weakest
+        parts[parts == gone] = keep
+        sizes[keep] += sizes[gone]
+        del table[weakest]
+        for pair in [pair for pair in table if gone in pair]:
+            other = pair[0] if pair[1] == gone else pair[1]
+            moved = (min(keep, other), max(keep, other))
+            table[moved] = table.pop(pair) + table.get(moved, 0)
+    return parts
 
 
-def _cuts(
-    parts: NDArray[np.int32], is_rim: NDArray[np.bool_], evidence: NDArray[Any], spacing_mm: Sequence[float]
-) -> dict[tuple[int, int], Interface]:
-    """Return the interfaces of the parts; those that do not break the surface all the way round have no evidence."""
-    rims = find_interfaces(np.where(is_rim, parts, 0), evidence >= RIM_EVIDENCE, spacing_mm)
-    return {
-        pair: (area, seen if rims.get(pair, (0.0, 0.0))[1] >= RIM_SHARE else 0.0)
-        for pair, (area, seen) in find_interfaces(parts, evidence, spacing_mm).items()
-    }
+def _gap(
+    parts: NDArray[np.int32], is_rim: NDArray[np.bool_], likely: NDArray[np.float32], pair: tuple[int, int]
+) -> float:
+    """Return the largest connected part without border of the rim between two parts, as a share of that rim."""
+    first, second = (is_rim & (parts == number) for number in pair)
+    rim = (ndimage.binary_dilation(first) & second) | (ndimage.binary_dilation(second) & first)
+    seen = ndimage.maximum_filter(np.where(rim, likely, 0), footprint=ndimage.generate_binary_structure(3, 1))
+    gaps = cc3d.connected_components(rim & (seen < RIM_EVIDENCE), connectivity=26)
+    return float(np.bincount(gaps[gaps > 0], minlength=1).max() / max(np.count_nonzero(rim), 1))
+
+
+def _sums(interface: Interface) -> tuple[float, float]:
+    return interface[0], interface[0] * interface[1]
+
+
+def _basins(mine: NDArray[np.bool_], likely: NDArray[np.float32], spacing_mm: Sequence[float]) -> NDArray[np.int32]:
+    """Divide a fragment into basins: numbers from 1 on all of its voxels that one can reach."""
+    depth = _distance(~(mine & (likely < BASIN_BORDER)), spacing_mm)
+    smooth = ndimage.gaussian_filter(depth, [BASIN_SMOOTH_MM / step for step in spacing_mm])
+    window = [2 * round(BASIN_APART_MM / step) + 1 for step in spacing_mm]
+    is_peak = (smooth == ndimage.maximum_filter(smooth, window)) & (depth > BASIN_MM) & mine
+    seeds = cc3d.connected_components(is_peak, connectivity=26).astype(np.int32)
+    if not seeds.any():
+        return mine.astype(np.int32)
+    cost = likely - DEPTH_COST * np.minimum(depth, DEEPEST_MM)
+    basins: NDArray[np.int32] = watershed(cost, seeds, mask=mine).astype(np.int32)
+    basins[mine & (basins == 0)] = int(seeds.max()) + 1
+    return basins
 
 
 def merge_unseparated(

@@ -227,7 +227,7 @@ def _recover_bone(
     grow(owners, is_inner, spacing_mm, engine)
     events += claim_coreless(owners, is_bone, is_inner, voxel_mm3, thresholds, bone)
     grow(owners, is_bone, spacing_mm, engine)
-    events += split_along_border(owners, is_border, evidence, spacing_mm, thresholds, engine, bone)
+    events += split_along_border(owners, is_border, evidence, spacing_mm, thresholds, bone)
     if can_merge:
         events += merge_unseparated(owners, evidence, spacing_mm, thresholds, bone)
     events += merge_small(owners, spacing_mm, thresholds, bone)

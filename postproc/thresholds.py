@@ -37,7 +37,7 @@ class Thresholds:
     fragment_mm3: float = 250.0
     coreless_mm3: float = 500.0
     merge_below: float = 0.2
-    split_above: float = 0.5
+    split_above: float = 0.3
     split_mm3: float = 100.0
 
     def __post_init__(self) -> None:

@@ -7,11 +7,11 @@ from postproc.healing import merge_unseparated, split_along_border
 from tests.volumes import MILLIMETRE, bar, bar_classes
 
 
-def split(classes, owners=None, evidence=None, spacing=MILLIMETRE, engine="fmm", **rules):
+def split(classes, owners=None, evidence=None, spacing=MILLIMETRE, **rules):
     owners = np.where(classes > 0, 1, 0).astype(np.int32) if owners is None else owners
     is_border = classes == ABBC.BORDER
     evidence = is_border if evidence is None else evidence
-    events = split_along_border(owners, is_border, evidence, spacing, Thresholds(**rules), engine, "hip")
+    events = split_along_border(owners, is_border, evidence, spacing, Thresholds(**rules), "hip")
     return owners, [(event.kind, event.volume_mm3) for event in events]
 
 
@@ -21,12 +21,11 @@ def merge(owners, evidence, **rules):
     return owners, [(event.kind, event.volume_mm3) for event in events]
 
 
-@pytest.mark.parametrize("engine", ["fmm", "watershed"])
 @pytest.mark.parametrize("hole", [0, 2, 4])
-def test_a_cut_runs_along_border_even_with_a_hole_in_it(engine, hole):
+def test_a_cut_runs_along_border_even_with_a_hole_in_it(hole):
     classes = bar_classes((2, 42), borders=[(21, 23)])
     classes[6 : 6 + hole, 6 : 6 + hole, 21:23] = ABBC.CORE
-    owners, events = split(classes, engine=engine)
+    owners, events = split(classes)
     assert [kind for kind, _ in events] == ["split"]
     np.testing.assert_array_equal(owners > 0, classes > 0)
     assert len(np.unique(owners[:, :, :20])) == len(np.unique(owners[:, :, 24:])) == 2
@@ -41,6 +40,16 @@ def test_half_a_border_is_no_cut():
     np.testing.assert_array_equal(owners, classes > 0)
 
 
+def test_a_cut_needs_border_on_all_sides_and_not_only_on_enough_of_them():
+    classes = bar_classes((2, 62), borders=[(31, 33)], across=20)
+    scattered = classes.copy()
+    scattered[2:-2:2, :, 31:33] = np.minimum(scattered[2:-2:2, :, 31:33], ABBC.BOUNDARY)  # every other layer whole
+    assert [kind for kind, _ in split(scattered)[1]] == ["split"]
+    whole = np.count_nonzero(scattered != classes) // (20 * 2)
+    classes[2 : 2 + whole, :, 31:33] = np.minimum(classes[2 : 2 + whole, :, 31:33], ABBC.BOUNDARY)  # one side whole
+    assert split(classes)[1] == []
+
+
 def test_a_cut_follows_a_ring_of_border_round_a_thick_bone():
     classes = bar_classes((2, 62), borders=[(31, 33)], across=30)
     classes[8:-8, 8:-8, 31:33] = ABBC.CORE  # 6 mm of border below the surface, nothing in the 18 mm inside
@@ -50,11 +59,10 @@ def test_a_cut_follows_a_ring_of_border_round_a_thick_bone():
     assert owners[17, 17, 10] != owners[17, 17, 50]
 
 
-@pytest.mark.parametrize("engine", ["fmm", "watershed"])
-def test_a_crack_across_more_than_half_of_a_bone_is_no_cut(engine):
+def test_a_crack_across_more_than_half_of_a_bone_is_no_cut():
     classes = bar_classes((2, 62), borders=[(31, 33)], across=20)
     classes[13:, :, 31:33] = np.minimum(classes[13:, :, 31:33], ABBC.BOUNDARY)  # 11 of 20 mm broken
-    assert split(classes, engine=engine)[1] == []
+    assert split(classes)[1] == []
 
 
 def test_what_a_cut_leaves_is_looked_at_again():
@@ -66,8 +74,9 @@ def test_what_a_cut_leaves_is_looked_at_again():
 
 
 def test_parts_too_small_for_a_fragment_are_not_cut_off():
-    assert split(bar_classes((2, 22), borders=[(20, 21)]))[1] == []  # 144 mm3 behind the border
-    assert split(bar_classes((2, 22), borders=[(20, 21)]), fragment_mm3=100.0)[1] != []
+    thin = bar_classes((2, 30), borders=[(24, 26)], across=6)  # 180 mm3 behind the border, half of it included
+    assert split(thin, split_mm3=50.0)[1] == []
+    assert split(thin, split_mm3=50.0, fragment_mm3=150.0)[1] != []
 
 
 def test_little_border_is_no_ground_to_look():
@@ -84,8 +93,8 @@ def test_border_that_a_neighbour_explains_is_left_alone():
 def test_probabilities_decide_whether_a_cut_holds():
     classes = bar_classes((2, 42), borders=[(21, 23)])
     is_border = classes == ABBC.BORDER
-    assert split(classes, evidence=np.where(is_border, 0.4, 0.0))[1] == []
-    assert split(classes, evidence=np.where(is_border, 0.6, 0.0))[1] != []
+    assert split(classes, evidence=np.where(is_border, 0.25, 0.0))[1] == []
+    assert split(classes, evidence=np.where(is_border, 0.35, 0.0))[1] != []
 
 
 @pytest.mark.parametrize(("seen", "joined"), [(0.0, True), (0.15, True), (0.25, False), (1.0, False)])
