@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import edt
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,35 +16,19 @@ SHARE = 0.25
 """A voxel of the model counts as inside from this share of bone on, so that the finer voxels of the CT are all covered.
 Source: chosen here."""
 
-FAR_MM, MUCH_MM3 = 3.0, 1000.0
-"""From so much bone on, that far outside, there is a warning. Source: chosen here; outlines of networks are within
-3 mm."""
 
-
-def keep_within(probabilities: NDArray[np.float16], bones: Volume, grid: Grid) -> tuple[str, ...]:
+def keep_within(probabilities: NDArray[np.float16], bones: Volume, grid: Grid) -> None:
     """Make all outside of the bones background.
 
     Args:
         probabilities: Of the ABBC classes (4, z, y, x); changed in place.
         bones: Whole bones, on any grid.
         grid: Grid of the probabilities.
-
-    Returns:
-        A warning if much of what looks like bone is far outside.
     """
-    background = probabilities[ABBC.BACKGROUND]
     share = resampled((bones.array > 0).view(np.uint8), bones.grid, grid, order=1, dtype=np.float32)
     is_outside = share <= SHARE
-    distance = edt.edt(is_outside, anisotropy=grid.spacing_mm, black_border=False, parallel=1)
-    missed = float(np.count_nonzero((background < 0.5) & (distance > FAR_MM)) * np.prod(grid.spacing_mm))
     probabilities[:, is_outside] = 0
-    background[is_outside] = 1
-    if missed < MUCH_MM3:
-        return ()
-    return (
-        f"{missed / 1000:.1f} cm3 that look like bone lie more than {FAR_MM:g} mm outside of the bones that were "
-        "given as exact: look whether a displaced fragment is missing in them",
-    )
+    probabilities[ABBC.BACKGROUND, is_outside] = 1
 
 
 def fill(labels: NDArray[np.integer], is_bone: NDArray[np.bool_]) -> None:

@@ -132,7 +132,7 @@ def segment_ct(
         clock=clock,
     )
     left_out = [str(event) for event in recovered.events if event.kind in LEFT_OUT]
-    warnings = tuple(dict.fromkeys([*ct.warnings, *whole, *work.warnings, *left_out, *products.warnings]))
+    warnings = tuple(dict.fromkeys([*ct.warnings, *whole, *left_out, *products.warnings]))
     run = run_record(
         settings,
         device=str(choose_device(settings.device)),

@@ -46,7 +46,6 @@ class Work:
         ct_grid: Grid of the whole CT.
         limits: Bones that are known exactly, in the voxels of `ct`: above 0 where fragments may lie; None where the
             network draws the outlines.
-        warnings: What the reader has to know.
     """
 
     probabilities: NDArray[np.float16]
@@ -54,7 +53,6 @@ class Work:
     ct: Volume
     ct_grid: Grid
     limits: Volume | None = None
-    warnings: tuple[str, ...] = ()
 
     @property
     def box(self) -> Box:
@@ -70,8 +68,8 @@ class Work:
         inner = crop(bones, self.box)
         limits = inner.like((inner.array > 0).astype(np.uint8))
         probabilities = self.probabilities.copy()
-        warnings = keep_within(probabilities, limits, self.bones.grid)
-        return replace(self, probabilities=probabilities, limits=limits, warnings=warnings)
+        keep_within(probabilities, limits, self.bones.grid)
+        return replace(self, probabilities=probabilities, limits=limits)
 
     def recover(self, scheme: LabelScheme) -> RecoveredFragments:
         """Return the fragments on the model's grid.
