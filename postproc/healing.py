@@ -141,6 +141,9 @@ def _cut(
             other = pair[0] if pair[1] == gone else pair[1]
             moved = (min(keep, other), max(keep, other))
             table[moved] = table.pop(pair) + table.get(moved, 0)
+    numbers = np.unique(parts[mine])
+    small = numbers[sizes[numbers] < thresholds.fragment_mm3]  # they touch nothing
+    parts[np.isin(parts, small)] = numbers[sizes[numbers].argmax()]
     return parts
 
 
@@ -160,7 +163,7 @@ def _sums(interface: Interface) -> tuple[float, float]:
 
 
 def _basins(mine: NDArray[np.bool_], likely: NDArray[np.float32], spacing_mm: Sequence[float]) -> NDArray[np.int32]:
-    """Divide a fragment into basins: numbers from 1 on all of its voxels that one can reach."""
+    """Divide a fragment into basins, numbered from 1; what none can reach belongs to the first."""
     depth = _distance(~(mine & (likely < BASIN_BORDER)), spacing_mm)
     smooth = ndimage.gaussian_filter(depth, [BASIN_SMOOTH_MM / step for step in spacing_mm])
     window = [2 * round(BASIN_APART_MM / step) + 1 for step in spacing_mm]
@@ -170,7 +173,7 @@ def _basins(mine: NDArray[np.bool_], likely: NDArray[np.float32], spacing_mm: Se
         return mine.astype(np.int32)
     cost = likely - DEPTH_COST * np.minimum(depth, DEEPEST_MM)
     basins: NDArray[np.int32] = watershed(cost, seeds, mask=mine).astype(np.int32)
-    basins[mine & (basins == 0)] = int(seeds.max()) + 1
+    basins[mine & (basins == 0)] = 1
     return basins
 
 

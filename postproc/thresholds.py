@@ -27,8 +27,8 @@ class Thresholds:
         merge_below: Two touching fragments are one where their interface shows less border than this (0 to 1, mean
             over the faces between them). Chosen here: true interfaces carry border on every face, broken seeds on
             none.
-        split_above: A fragment is cut along border inside it where the cut shows more border than this (0 to 1).
-            Chosen here: more than half, so that a cut is explained by what the network saw.
+        split_above: A fragment is cut along border inside it where the cut shows more border than this (0 to 1, mean
+            over its faces). Chosen here, on simulated cases: a network sees the broken cortex and little inside.
         split_mm3: Border inside a fragment that no neighbour explains, from which a cut is tried. Chosen here: about
             1 cm2 of border of the default width.
     """

@@ -79,6 +79,14 @@ def test_parts_too_small_for_a_fragment_are_not_cut_off():
     assert split(thin, split_mm3=50.0, fragment_mm3=150.0)[1] != []
 
 
+def test_specks_that_touch_nothing_are_not_cut_off():
+    classes = np.pad(bar_classes((2, 42), borders=[(21, 23)]), ((0, 0), (0, 0), (0, 10)))
+    classes[6:11, 6:11, 46:51] = ABBC.CORE  # deep enough for a basin of its own
+    owners, events = split(classes)
+    assert [kind for kind, _ in events] == ["split"]
+    assert sorted(np.unique(owners)) == [0, *sorted({int(owners[8, 8, x]) for x in (10, 30)})]
+
+
 def test_little_border_is_no_ground_to_look():
     assert split(bar_classes((2, 42), borders=[(21, 23)]), split_mm3=300.0)[1] == []
 
