@@ -1,34 +1,11 @@
-"""Bones that are known exactly: fragments lie in them and fill them, and the network only says where they part."""
+"""Bones that are known exactly: fragments fill them and end where they end, and the network says where they part."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from label_gen.classes import ABBC
-from nnunet_ext.grids import Grid
-from nnunet_ext.segmentation.frames import resampled
-from nnunet_ext.volumes import Volume
-
-__all__ = ["fill", "keep_within"]
-
-SHARE = 0.25
-"""A voxel of the model counts as inside from this share of bone on, so that the finer voxels of the CT are all covered.
-Source: chosen here."""
-
-
-def keep_within(probabilities: NDArray[np.float16], bones: Volume, grid: Grid) -> None:
-    """Make all outside of the bones background.
-
-    Args:
-        probabilities: Of the ABBC classes (4, z, y, x); changed in place.
-        bones: Whole bones, on any grid.
-        grid: Grid of the probabilities.
-    """
-    share = resampled((bones.array > 0).view(np.uint8), bones.grid, grid, order=1, dtype=np.float32)
-    is_outside = share <= SHARE
-    probabilities[:, is_outside] = 0
-    probabilities[ABBC.BACKGROUND, is_outside] = 1
+__all__ = ["fill"]
 
 
 def fill(labels: NDArray[np.integer], is_bone: NDArray[np.bool_]) -> None:

@@ -81,7 +81,8 @@ def make_products(
     before = sorted(bones)
     warnings = []
     if lost := [number for number in before if number not in present]:
-        warnings.append(f"too small for the voxels of the CT, left out: {', '.join(map(str, lost))}")
+        reason = "too small for the voxels of the CT" if work.limits is None else "outside of the exact bones"
+        warnings.append(f"{reason}, left out: {', '.join(map(str, lost))}")
     names = name_fragments(present, scheme, bones={number: bones[number] for number in present})
     with clock.stage("statistics"):
         confidence = interface_confidence(labels, work.probabilities, work.bones.spacing_mm, bones=bones)

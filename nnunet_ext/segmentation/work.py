@@ -14,7 +14,7 @@ from label_gen.grid import Box
 from label_gen.scheme import LabelScheme
 from nnunet_ext.atomic import replacing
 from nnunet_ext.grids import Grid
-from nnunet_ext.segmentation.exact_bones import fill, keep_within
+from nnunet_ext.segmentation.exact_bones import fill
 from nnunet_ext.segmentation.frames import box_in, crop, crop_grid, resampled
 from nnunet_ext.segmentation.model import AbbcModel
 from nnunet_ext.segmentation.paste import bone_margin, labels_on
@@ -60,16 +60,15 @@ class Work:
         return _placed(self.ct.grid, self.ct_grid)
 
     def within(self, bones: Volume) -> Work:
-        """Return the same for bones that are known exactly: fragments lie within them and fill them.
+        """Return the same for bones that are known exactly: in the CT's voxels fragments end where they end.
+
+        They are recovered as ever, since border goes on outside of the bones and helps to part them.
 
         Args:
             bones: Whole bones on the CT's grid.
         """
         inner = crop(bones, self.box)
-        limits = inner.like((inner.array > 0).astype(np.uint8))
-        probabilities = self.probabilities.copy()
-        keep_within(probabilities, limits, self.bones.grid)
-        return replace(self, probabilities=probabilities, limits=limits)
+        return replace(self, limits=inner.like((inner.array > 0).astype(np.uint8)))
 
     def recover(self, scheme: LabelScheme) -> RecoveredFragments:
         """Return the fragments on the model's grid.

@@ -6,37 +6,11 @@ import numpy as np
 import pytest
 
 import nnunet_ext
-from label_gen import ABBC
 from label_gen.errors import UsageError
-from nnunet_ext.grids import Grid
 from nnunet_ext.segmentation.correcting import correct_case
-from nnunet_ext.segmentation.exact_bones import fill, keep_within
-from nnunet_ext.volumes import Volume, read_labels
+from nnunet_ext.segmentation.exact_bones import fill
+from nnunet_ext.volumes import read_labels
 from tests.nnunet_ext.segmentation.phantom import FINE, acquired
-
-
-def row(*background):
-    """Return probabilities of one row of voxels; what is not background is core."""
-    found = np.zeros((4, 1, 1, len(background)), np.float16)
-    found[ABBC.BACKGROUND], found[ABBC.CORE] = background, 1 - np.float16(background)
-    return found
-
-
-def test_outside_of_the_bones_is_background():
-    grid = Grid((1, 1, 6), (1.0, 1.0, 1.0))
-    bones = Volume.on_grid(np.array([[[0, 2, 2, 2, 2, 0]]], np.uint8), grid)
-    likely = row(0.1, 0.2, 0.8, 0.95, 0.6, 0.3)
-    keep_within(likely, bones, grid)
-    assert (likely[:, 0, 0, 1:-1] == row(0.2, 0.8, 0.95, 0.6)[:, 0, 0]).all()
-    assert (likely[:, 0, 0, [0, -1]] == [[1, 1], [0, 0], [0, 0], [0, 0]]).all()
-
-
-def test_voxels_of_the_model_that_the_bones_reach_into_are_inside():
-    fine, coarse = Grid((1, 1, 8), (1.0, 1.0, 1.0)), Grid((1, 1, 2), (1.0, 1.0, 4.0), (1.5, 0, 0))
-    bones = Volume.on_grid(np.array([[[1, 1, 1, 1, 1, 1, 0, 0]]], np.uint8), fine)
-    likely = row(0.2, 0.2)
-    keep_within(likely, bones, coarse)
-    assert (likely[ABBC.BACKGROUND, 0, 0] == np.float16(0.2)).all()
 
 
 def test_fragments_fill_the_bones_that_they_lie_in():
