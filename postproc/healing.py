@@ -129,10 +129,10 @@ def _cut(
     while table:
         weakest = min(table, key=lambda pair: (strength(pair), pair))
         if strength(weakest) >= 1:
-            whole_ones = [pair for pair in table if _gap(parts, is_rim, likely, pair) > RIM_GAP]
-            if not whole_ones:
+            unbroken = [pair for pair in table if _gap(parts, is_rim, likely, pair) > RIM_GAP]
+            if not unbroken:
                 break
-            weakest = min(whole_ones, key=lambda pair: (strength(pair), pair))
+            weakest = min(unbroken, key=lambda pair: (strength(pair), pair))
         keep, gone = weakest
         parts[parts == gone] = keep
         sizes[keep] += sizes[gone]
