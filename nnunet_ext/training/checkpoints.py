@@ -146,7 +146,7 @@ def find_intact(
             warn(f"'{found[0]}' is of an earlier training in this folder; taking '{path.name}'.")
             found = path, checkpoint
         elif run_start(checkpoint) == run_start(found[1]) and checkpoint["current_epoch"] > found[1]["current_epoch"]:
-            warn(f"'{path.name}' has more epochs than '{found[0]}', the end of a shorter training; taking that.")
+            warn(f"'{path.name}' has more epochs than '{found[0].name}'; taking that.")
             found = path, checkpoint
     if found is None:
         raise VolumeFileError(
