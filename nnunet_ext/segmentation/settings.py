@@ -8,13 +8,14 @@ from typing import Any
 
 from label_gen.errors import UsageError
 
-__all__ = ["FAST_STEP", "Settings"]
+__all__ = ["FAST_STEP", "NAMED_BONES", "Settings"]
 
 FAST_STEP = 0.75
 """Distance of windows with `--fast`, in parts of their size. Source: chosen here; three windows in ten of those at
 nnU-Net's 0.5, and windows still overlap by a quarter, so that no voxel is seen only at the rim of one."""
 
 NAMED_BONES = ("bundled", "totalsegmentator")
+"""What `bones` may be beside a file or folder."""
 
 
 @dataclass(frozen=True, kw_only=True)

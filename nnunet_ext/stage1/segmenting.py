@@ -27,7 +27,8 @@ class BoneFinder:
 
     Args:
         how: `bundled` (the model that comes with the package), `totalsegmentator`, a model folder of nnU-Net, a label
-            volume, a folder of TotalSegmentator's masks, or a folder with one of these two per case.
+            volume, a folder of TotalSegmentator's masks, or a folder with one of these two per case. A folder that is
+            called `bundled` itself is `./bundled`.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         fast: Less work, coarser bones.
         download_weights: Let TotalSegmentator's missing weights be downloaded; nothing else ever is.
@@ -53,11 +54,11 @@ class BoneFinder:
             raise UsageError("--download-weights is for --bones totalsegmentator; leave it out")
         self._find: Callable[[Volume], Bones] | None = None
         self._given: GivenBones | None = None
-        if name == "totalsegmentator" and not path.exists():
+        if name == "totalsegmentator":
             from nnunet_ext.stage1.totalsegmentator import TotalSegmentatorBones
 
             self._find = TotalSegmentatorBones(device=device, fast=fast, download=download_weights)
-        elif name == "bundled" and not path.exists():
+        elif name == "bundled":
             from nnunet_ext.models import model_folder
 
             self._find = _load(model_folder("bones"), "bundled", device, fast)

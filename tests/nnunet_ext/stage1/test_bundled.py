@@ -68,6 +68,10 @@ def test_the_bundled_model_is_found_loaded_once_and_checked(bones_model, tmp_pat
     assert any(text.startswith("the left hip bone has") for text in found.warnings)
     assert {entry["kind"] for entry in found.details["findings"]} == {"volume"}
     loaded = BoneFinder("bundled", device="cpu", fast=True)._find
+    (tmp_path / "bundled").mkdir()  # results of that name, say
+    monkeypatch.chdir(tmp_path)
+    assert not BoneFinder("bundled", device="cpu", fast=True).is_given
+    assert BoneFinder("./bundled", device="cpu", fast=True).is_given
     assert loaded is BoneFinder(device="cpu", fast=True)._find
     assert loaded is not BoneFinder("bundled", device="cpu")._find
     nothing = Volume(np.full((30, 30, 30), 40, np.int16), (2.0, 2.0, 2.0))

@@ -204,6 +204,18 @@ def test_a_finished_training_made_longer_goes_on_from_its_newest_save(tmp_path):
     assert find_intact(fallbacks(tmp_path / FINAL), warn=said.append)[0].name == FINAL
 
 
+def test_the_best_checkpoint_is_taken_where_the_previous_one_is_older(tmp_path):
+    save_checkpoint_file(content(1), tmp_path / LATEST)
+    save_checkpoint_file(content(2), tmp_path / LATEST)  # the first one is the previous one now
+    save_checkpoint_file(content(2), tmp_path / BEST)
+    os.utime(tmp_path / PREVIOUS, (1, 1))
+    (tmp_path / LATEST).write_bytes(b"torn")
+    said = []
+    path, checkpoint = find_intact(fallbacks(tmp_path / LATEST), warn=said.append, newest_run=True)
+    assert (path.name, checkpoint["current_epoch"]) == (BEST, 2)
+    assert said[-1] == f"Taking '{BEST}' instead (2 epochs)."
+
+
 @contextmanager
 def files_of_at_most(size):
     """Let no file grow beyond a size, as on a full disk.
