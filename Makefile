@@ -11,9 +11,10 @@ MODELS ?= models
 demo: $(STAMP)
 	$(BIN)/abbc-demo -o demo
 
-# Two processes, one thread each, a test file in one of them: 2 cores are what the tests are made for.
+# Two processes, one thread each, a test file in one of them, files with slow tests first: 2 cores are what the tests
+# are made for.
 test: lint
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cc3d
@@ -136,11 +136,7 @@ def _cut(
         keep, gone = weakest
         parts[parts == gone] = keep
         sizes[keep] += sizes[gone]
-        del table[weakest]
-        for pair in [pair for pair in table if gone in pair]:
-            other = pair[0] if pair[1] == gone else pair[1]
-            moved = (min(keep, other), max(keep, other))
-            table[moved] = table.pop(pair) + table.get(moved, 0)
+        _absorb(table, keep, gone, np.add)
     numbers = np.unique(parts[mine])
     small = numbers[sizes[numbers] < thresholds.fragment_mm3]  # they touch nothing
     parts[np.isin(parts, small)] = numbers[sizes[numbers].argmax()]
@@ -197,20 +193,26 @@ def _join(interfaces: dict[tuple[int, int], Interface], below: float, min_mm2: f
     """Return which numbers become which others when interfaces with too little evidence are taken away in turn."""
     table = dict(interfaces)
     joined: dict[int, int] = {}
-    while True:
-        weak = {p: e for p, (area, e) in table.items() if e < below and area >= min_mm2}
-        if not weak:
-            return joined
+    while weak := {p: e for p, (area, e) in table.items() if e < below and area >= min_mm2}:
         keep, gone = min(weak, key=lambda pair: (weak[pair], pair))
         joined = {number: keep if target == gone else target for number, target in joined.items()} | {gone: keep}
-        merged: dict[tuple[int, int], Interface] = {}
-        for (a, b), (area, e) in table.items():
-            a, b = (keep if n == gone else n for n in (a, b))
-            if a != b:
-                pair = (min(a, b), max(a, b))
-                old_area, old_e = merged.get(pair, (0.0, 0.0))
-                merged[pair] = (area + old_area, (area * e + old_area * old_e) / (area + old_area))
-        table = merged
+        _absorb(table, keep, gone, _together)
+    return joined
+
+
+def _absorb(table: dict[tuple[int, int], Any], keep: int, gone: int, add: Callable[[Any, Any], Any]) -> None:
+    """Give the interfaces of a number to the one that it is joined to; those of both with a third are added up."""
+    del table[keep, gone]
+    for pair in [pair for pair in table if gone in pair]:
+        other = pair[0] if pair[1] == gone else pair[1]
+        moved = (min(keep, other), max(keep, other))
+        found = table.pop(pair)
+        table[moved] = add(found, table[moved]) if moved in table else found
+
+
+def _together(first: Interface, second: Interface) -> Interface:
+    area = first[0] + second[0]
+    return area, (first[0] * first[1] + second[0] * second[1]) / area
 
 
 def _explained(spacing_mm: Sequence[float]) -> float:

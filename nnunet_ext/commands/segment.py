@@ -103,14 +103,15 @@ def segment_to_files(
     from nnunet_ext.schemes import load_scheme
     from nnunet_ext.segmentation.case_folder import RUN
     from nnunet_ext.segmentation.cases import segment_case
-    from nnunet_ext.segmentation.settings import NAMED_BONES, Settings
+    from nnunet_ext.segmentation.settings import Settings
+    from nnunet_ext.stage1.bones import path_of_bones
 
     check_part(part_id, num_parts)
     if dask is not None and workers > 1:
         raise UsageError("cases run either in processes here or on a Dask cluster: leave out --workers or --dask")
     if dask is not None:  # workers may start in other folders
         model, scheme = (Path(p).absolute() if Path(p).exists() else p for p in (model, scheme))
-        bones = Path(bones).absolute() if bones not in NAMED_BONES and Path(bones).exists() else bones
+        bones = path.absolute() if (path := path_of_bones(bones)) else bones
     settings = Settings(
         bones=bones,
         exact_bones=exact_bones,

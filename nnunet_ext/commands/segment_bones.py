@@ -73,12 +73,12 @@ def segment_bones_to_files(
     from nnunet_ext.cases import VOLUME_SUFFIXES, check_output, check_part, split_suffix
     from nnunet_ext.ct import find_ct_cases
     from nnunet_ext.manifest import Manifest
-    from nnunet_ext.segmentation.settings import NAMED_BONES
     from nnunet_ext.stage1 import BoneFinder
+    from nnunet_ext.stage1.bones import path_of_bones
 
     check_part(part_id, num_parts)
     output = Path(output)
-    check_output(output, ct, bones if bones not in NAMED_BONES and Path(bones).exists() else None)
+    check_output(output, ct, path_of_bones(bones))
     cases = find_ct_cases(ct)
     names_file = split_suffix(output.name)[1] in VOLUME_SUFFIXES and not output.is_dir()
     if names_file and len(cases) > 1:

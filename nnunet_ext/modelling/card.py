@@ -250,7 +250,7 @@ def _costs(results: Mapping[str, Any]) -> str:
         head = ["model", "wall time, s", "processor time, s", "peak memory, MB"]
         told = (
             "One test case: by `abbc-segment-bones` in a process of its own, loading included; by the second model "
-            "with the four recoveries of the table above, in the process of the tests; mean and largest:"
+            "with the recoveries of the table above, in the process of the tests; mean and largest:"
         )
         parts.append(f"{told}\n\n{table(head, rows)}")
     found = results.get("cost", {})

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from label_gen.errors import DataError
 from nnunet_ext.modelling.prediction import Prediction, find_model, read_costs, sum_up_costs
@@ -17,7 +18,6 @@ from nnunet_ext.modelling.trial_cases import TrialCase, find_trial_cases
 if TYPE_CHECKING:
     from label_gen.scheme import LabelScheme
     from nnunet_ext.segmentation.work import Work
-    from nnunet_ext.volumes import Volume
 
 __all__ = ["VARIANTS", "Recovery", "score_abbc_model"]
 
@@ -88,7 +88,7 @@ def score_abbc_model(
     from nnunet_ext.commands.evaluate import evaluate
     from nnunet_ext.modelling.measuring import measured
     from nnunet_ext.schemes import load_scheme
-    from nnunet_ext.volumes import read_labels, write_volume
+    from nnunet_ext.volumes import write_volume
 
     output, loaded = Path(output), load_scheme(scheme)
     chosen = find_trial_cases(cases) if isinstance(cases, (str, Path)) else tuple(cases)
@@ -100,9 +100,14 @@ def score_abbc_model(
         say(f"predicting {case.name}")
         with measured() as cost:
             work = _predict(model, case, scheme, prediction)
-            exact = work.within(read_labels(case.anatomy))
+            outlined = {True: work, False: replace(work, limits=None)}
+            found: dict[Recovery, NDArray[Any]] = {}
             for name, way in variants.items():
-                write_volume(work.whole(_fragments(exact if way.exact else work, way, loaded)), targets[name])
+                recovery = replace(way, exact=True)  # outlines are drawn after it
+                if recovery not in found:
+                    found[recovery] = _recover(work, recovery, loaded)
+                own = outlined[way.exact]
+                write_volume(own.whole(own.on_ct(found[recovery])), targets[name])
             classes = work.probabilities.argmax(0).astype(np.uint8)
             write_volume(work.bones.like(classes), output / "predicted" / f"{case.name}.nii.gz")
         costs[case.name] = asdict(cost())
@@ -127,7 +132,7 @@ def score_abbc_model(
 
 
 def _predict(model: str | Path, case: TrialCase, scheme: str | Path, prediction: Prediction) -> Work:
-    """Return what a case is recovered from."""
+    """Return what a case is recovered from, its bones known exactly."""
     from label_gen.grid import bounding_box
     from nnunet_ext.segmentation.frames import model_grid
     from nnunet_ext.segmentation.model import load_model
@@ -151,11 +156,11 @@ def _predict(model: str | Path, case: TrialCase, scheme: str | Path, prediction:
     if box is None:
         raise DataError(f"case {case.name} has no bones; leave it out")
     grid = model_grid(ct.grid, box, loaded.spacing_mm(ct.grid), settings.margin_mm)
-    return make_work(ct, bones, loaded, grid)
+    return make_work(ct, bones, loaded, grid).within(bones)
 
 
-def _fragments(work: Work, way: Recovery, scheme: LabelScheme) -> Volume:
-    """Return the fragments in the box round the bones, recovered in one of the ways."""
+def _recover(work: Work, way: Recovery, scheme: LabelScheme) -> NDArray[Any]:
+    """Return the fragments on the model's grid, recovered in one of the ways."""
     from postproc.recover import recover_fragments
     from postproc.thresholds import DEFAULT_THRESHOLDS, WITHOUT_HEALING
 
@@ -164,7 +169,7 @@ def _fragments(work: Work, way: Recovery, scheme: LabelScheme) -> Volume:
     found = recover_fragments(
         abbc, work.bones.spacing_mm, anatomy=work.bones.array, scheme=scheme, thresholds=thresholds
     )
-    return work.on_ct(found.labels)
+    return found.labels
 
 
 def _summary(cases: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -90,10 +90,6 @@ def segment_ct(
             "a DICOM SEG refers to the slices of one DICOM series, and this CT has none (a file, an array, a "
             "multi-frame or resampled series); leave out --dicom-seg"
         )
-    if settings.exact_bones and bones is None and not _load_finder(settings).is_given:
-        raise UsageError(
-            "bones that a model finds are not exact; give a volume of them (--bones FILE), or leave out --exact-bones"
-        )
     clock = clock or Clock(say)
     scheme = load_scheme(settings.scheme)
     with clock.stage("load the model"):
@@ -197,7 +193,12 @@ def _find_bones(
 
 
 def _load_finder(settings: Settings) -> BoneFinder:
-    return _finder(str(settings.bones), settings.device, settings.fast, settings.download_weights)
+    finder = _finder(str(settings.bones), settings.device, settings.fast, settings.download_weights)
+    if settings.exact_bones and not finder.is_given:
+        raise UsageError(
+            "bones that a model finds are not exact; give a volume of them (--bones FILE), or leave out --exact-bones"
+        )
+    return finder
 
 
 @lru_cache(maxsize=1)

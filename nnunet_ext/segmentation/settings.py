@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from label_gen.errors import UsageError
+from nnunet_ext.stage1.bones import NAMED_MODELS
 
-__all__ = ["FAST_STEP", "NAMED_BONES", "Settings"]
+__all__ = ["FAST_STEP", "Settings"]
 
 FAST_STEP = 0.75
 """Distance of windows with `--fast`, in parts of their size. Source: chosen here; three windows in ten of those at
 nnU-Net's 0.5, and windows still overlap by a quarter, so that no voxel is seen only at the rim of one."""
-
-NAMED_BONES = ("bundled", "totalsegmentator")
-"""What `bones` may be beside a file or folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +84,7 @@ class Settings:
     def to_dict(self) -> dict[str, Any]:
         """Return the settings for `run.json`: without folders, and without file names of bones."""
         told = asdict(self)
-        told["bones"] = self.bones if self.bones in NAMED_BONES else "given"
+        told["bones"] = self.bones if self.bones in NAMED_MODELS else "given"
         told["model"], told["scheme"] = Path(self.model).name, Path(self.scheme).name
         told["folds"] = None if self.folds is None else [str(fold) for fold in self.folds]
         told["series"] = None if self.series is None else "chosen"

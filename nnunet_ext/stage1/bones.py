@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from nnunet_ext.volumes import Volume
 
-__all__ = ["BONES", "DISPLAY_NAMES", "TWINS", "Bones", "bone_called"]
+__all__ = ["BONES", "DISPLAY_NAMES", "NAMED_MODELS", "TWINS", "Bones", "bone_called", "path_of_bones"]
+
+NAMED_MODELS = ("bundled", "totalsegmentator")
+"""What finds bones and is no file or folder, whatever lies about of that name; a folder called so is `./bundled`."""
 
 BONES: Mapping[str, int] = {"sacrum": 1, "left_hip": 2, "right_hip": 3, "left_femur": 4, "right_femur": 5}
 """Number of each bone in anatomy volumes. Source: the [anatomy] tables of the PENGWIN schemes; a test compares them."""
@@ -70,3 +74,13 @@ def bone_called(name: str) -> str | None:
     """
     plain = re.sub(r"[\s-]+", "_", name.strip().lower()).removesuffix("_bone")
     return plain if plain in BONES else _TOTALSEGMENTATOR.get(plain)
+
+
+def path_of_bones(how: str | Path) -> Path | None:
+    """Return the file or folder that names what finds the bones; None for one of `NAMED_MODELS`, or if it is not there.
+
+    Args:
+        how: As `BoneFinder` takes it.
+    """
+    path = Path(how)
+    return path if str(how) not in NAMED_MODELS and path.exists() else None

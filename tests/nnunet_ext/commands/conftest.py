@@ -35,3 +35,13 @@ def classes(labels):
 def one_hot(classes):
     """Probabilities (class, z, y, x) of certain classes."""
     return np.stack([classes == number for number in range(4)]).astype(np.float32)
+
+
+@pytest.fixture
+def study_processes(monkeypatch):
+    """Give one thread to what a study runs, and end the process that runs it after the test."""
+    from nnunet_ext.studies import launching
+
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield
+    launching._end_server()

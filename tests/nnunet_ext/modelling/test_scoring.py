@@ -57,7 +57,7 @@ def predicted(monkeypatch):
         if case.name == "b":
             classes[classes == ABBC.BORDER] = ABBC.CORE
         likely = np.stack([np.where(classes == member, 0.97, 0.01) for member in ABBC]).astype(np.float16)
-        return Work(likely, bones, ct, ct.grid)
+        return Work(likely, bones, ct, ct.grid).within(bones)
 
     monkeypatch.setattr(scoring, "_predict", predict)
     return asked
