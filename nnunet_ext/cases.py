@@ -10,14 +10,17 @@ from pathlib import Path
 
 from label_gen.errors import UsageError, VolumeFileError
 
-__all__ = ["PROBABILITIES_SUFFIX", "VOLUME_SUFFIXES", "Case", "Pairs", "check_output", "check_part", "find_cases"]
-__all__ += ["output_path", "pair_cases", "split_suffix"]
+__all__ = ["PROBABILITIES_SUFFIX", "SEGMENTATION", "VOLUME_SUFFIXES", "Case", "Pairs", "check_output", "check_part"]
+__all__ += ["find_case_folders", "find_cases", "output_path", "pair_cases", "split_suffix"]
 
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".nrrd")
 """File types of volumes, longest first."""
 
 PROBABILITIES_SUFFIX = ".npz"
 """File type of the class probabilities that nnU-Net writes with `--save_probabilities`."""
+
+SEGMENTATION = "segmentation.nii.gz"
+"""The fragments in a case folder of `abbc-segment`."""
 
 _SAFE_NAME = re.compile("[A-Za-z0-9._-]+")
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
@@ -82,10 +85,11 @@ def find_cases(source: str | Path, *, prefers_probabilities: bool = False) -> tu
     """Find the cases in a file or folder.
 
     Hidden files, other file types and subfolders are ignored. nnU-Net's `CASE_0000` gives `CASE`, unless files
-    `CASE_0001` and so on lie beside it: then the numbers are part of the names.
+    `CASE_0001` and so on lie beside it: then the numbers are part of the names. In case folders of `abbc-segment` the
+    case is the segmentation.
 
     Args:
-        source: A file, or a folder.
+        source: A file, a folder of files, a case folder, or a folder that holds case folders and no volumes.
         prefers_probabilities: Accept `.npz` too; where `CASE.npz` and a volume `CASE` lie side by side, as nnU-Net
             writes them, the `.npz` is the case.
 
@@ -108,10 +112,31 @@ def find_cases(source: str | Path, *, prefers_probabilities: bool = False) -> tu
             f"cannot read '{source}': {error.strerror or error}; check your permission to read it"
         ) from error
     usable = [file for file in files if split_suffix(file.name)[1] in suffixes and not file.name.startswith(".")]
+    folders = find_case_folders(source) if is_folder else ()
+    if folders and (not usable or folders[0].path == source):
+        return tuple(Case(folder.name, folder.path / SEGMENTATION) for folder in folders)
     if not usable:
         what = "the folder holds no such file" if is_folder else "the file is of an unknown file type"
         raise UsageError(f"nothing usable in '{source}': {what}; accepted are {', '.join(suffixes)}")
     return _name_cases(usable)
+
+
+def find_case_folders(source: str | Path) -> tuple[Case, ...]:
+    """Find the case folders of `abbc-segment`.
+
+    Args:
+        source: A case folder, or a folder that holds case folders.
+
+    Returns:
+        The case folders, sorted by name; none if the source is something else.
+    """
+    source = Path(source)
+    if (source / SEGMENTATION).is_file() and (source / "statistics.json").is_file():
+        return (Case(source.resolve().name, source),)
+    if not source.is_dir():
+        return ()
+    found = sorted(path.parent for path in source.glob(f"*/{SEGMENTATION}") if not path.parent.name.startswith("."))
+    return tuple(Case(folder.name, folder) for folder in found)
 
 
 def _name_cases(files: Sequence[Path]) -> tuple[Case, ...]:

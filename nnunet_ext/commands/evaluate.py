@@ -27,7 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 1 bad data, 2 wrong usage.
     """
     parser = make_parser(PROG, "Compare predicted bone fragments, or whole structures, with the true ones.")
-    parser.add_argument("-p", "--prediction", required=True, help="predicted labels: a volume or a folder")
+    parser.add_argument(
+        "-p", "--prediction", required=True, help="predicted labels: a volume, a folder, or what abbc-segment wrote"
+    )
     parser.add_argument("-r", "--reference", required=True, help="true labels: a volume or a folder")
     parser.add_argument("-o", "--output", required=True, metavar="SCORES", help="file for the scores, ending in .json")
     parser.add_argument(

@@ -40,7 +40,7 @@ def mesh(
     and measured), `CASE/assembly.3mf` and `CASE/assembly.glb` (all, coloured), and the manifest `abbc-mesh.json`.
 
     Args:
-        labels: A label volume, or a folder of them.
+        labels: A label volume, or a folder of them; or the output of `abbc-segment`.
         output: A folder.
         scheme: Name of a label scheme, or a `.toml` file.
         clearance_mm: Gap to leave between fragments, for printing; 0 lets them touch.

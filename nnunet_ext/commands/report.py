@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["main", "make_reports"]
 
 PROG = "abbc-report"
-SEGMENTATION, PREVIEW, REPORT = "segmentation.nii.gz", "preview.png", "report.html"
+PREVIEW, REPORT = "preview.png", "report.html"
 
 
 def make_reports(
@@ -61,12 +61,12 @@ def make_reports(
     """
     from label_gen.errors import UsageError
     from nnunet_ext.batch import Task, run_batch
-    from nnunet_ext.cases import check_output, find_cases
+    from nnunet_ext.cases import SEGMENTATION, check_output, find_case_folders, find_cases
     from nnunet_ext.manifest import Manifest
     from nnunet_ext.schemes import load_scheme
 
     load_scheme(scheme)
-    folders = _case_folders(Path(labels))
+    folders = find_case_folders(labels)
     cases = folders or find_cases(labels)
     if not folders and output is None:
         raise UsageError(
@@ -105,23 +105,11 @@ def make_reports(
     )
 
 
-def _case_folders(source: Path) -> tuple[Case, ...]:
-    """Return the case folders of `abbc-segment`: the source itself, or those in it; none if it is something else."""
-    from nnunet_ext.cases import Case
-
-    if (source / SEGMENTATION).is_file():
-        return (Case(source.resolve().name, source),)
-    if not source.is_dir():
-        return ()
-    found = sorted(path.parent for path in source.glob(f"*/{SEGMENTATION}") if not path.parent.name.startswith("."))
-    return tuple(Case(folder.name, folder) for folder in found)
-
-
 def _images(
     labels: str | Path, ct: str | Path | None, cases: Sequence[Case], are_folders: bool
 ) -> tuple[dict[str, Path], list[str]]:
     """Return the CT of each case by name, and what the user ought to know."""
-    from nnunet_ext.cases import find_cases, pair_cases
+    from nnunet_ext.cases import SEGMENTATION, find_cases, pair_cases
 
     if ct is None:
         return {}, ["without a CT (--ct) the slices show the fragments alone"]

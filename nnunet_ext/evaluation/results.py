@@ -69,7 +69,7 @@ def find_pairs(
     """Find the cases of an evaluation.
 
     Args:
-        prediction: A label volume, or a folder of them.
+        prediction: A label volume, or a folder of them; or the output of `abbc-segment`.
         reference: The true labels: a volume, or a folder with volumes of the same names.
         arguments: What the function that scores a case takes beside `reference` and `prediction`.
 

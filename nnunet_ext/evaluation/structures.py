@@ -44,7 +44,7 @@ def evaluate_structures(
     the summary is over all slices of all cases together, as seed 002 reports 2D scores.
 
     Args:
-        prediction: A label volume, or a folder of them.
+        prediction: A label volume, or a folder of them; or the output of `abbc-segment`.
         reference: The true labels: a volume, or a folder with volumes of the same names. A case without prediction has
             failed; a prediction without reference is noted.
         output: The file for the scores, ending in `.json`, or a folder for `scores.json`.

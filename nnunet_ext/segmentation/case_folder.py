@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_ext.atomic import write_json
+from nnunet_ext.cases import SEGMENTATION
 from nnunet_ext.manifest import NOTE, versions
 from nnunet_ext.segmentation.clock import Clock
 from nnunet_ext.segmentation.products import Products
@@ -56,7 +57,7 @@ def write_products(
     names = products.names
     with clock.stage("write the segmentation"):
         whole = work.whole(products.labels)
-        write_volume(whole, folder / "segmentation.nii.gz")
+        write_volume(whole, folder / SEGMENTATION)
         write_seg_nrrd(folder / "segmentation.seg.nrrd", whole, names)
         write_slicer_colours(folder / "segmentation.ctbl", names)
         write_itksnap_labels(folder / "segmentation.label.txt", names)

@@ -13,6 +13,7 @@ from label_gen.errors import DataError, UsageError
 from label_gen.grid import Box
 from label_gen.scheme import LabelScheme
 from nnunet_ext.atomic import replacing
+from nnunet_ext.cases import SEGMENTATION
 from nnunet_ext.grids import Grid
 from nnunet_ext.segmentation.exact_bones import fill
 from nnunet_ext.segmentation.frames import box_in, crop, crop_grid, resampled
@@ -183,7 +184,7 @@ def read_work(case: str | Path, scheme: LabelScheme) -> Work:
 
     folder = Path(case) / "work"
     missing = [name for name in FILES if not (folder / name).is_file()]
-    if missing or not (Path(case) / "segmentation.nii.gz").is_file():
+    if missing or not (Path(case) / SEGMENTATION).is_file():
         raise UsageError(
             f"'{Path(case).name}' is no case folder of abbc-segment: {', '.join(missing) or 'segmentation.nii.gz'} is "
             "missing in it; give OUT/CASE, and keep its folder work"
@@ -193,7 +194,7 @@ def read_work(case: str | Path, scheme: LabelScheme) -> Work:
         raise DataError("'abbc.npz' holds no probabilities; run abbc-segment again with --overwrite")
     bones = read_labels(folder / "bones.nii.gz")
     check_same_grid(found.grid, bones.grid, "abbc.npz", "bones.nii.gz")
-    grid = read_grid(Path(case) / "segmentation.nii.gz")
+    grid = read_grid(Path(case) / SEGMENTATION)
     ct, limits = read_volume(folder / "ct.nii.gz"), None
     if (folder / LIMITS).is_file():
         limits = read_labels(folder / LIMITS)

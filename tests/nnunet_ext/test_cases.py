@@ -61,6 +61,19 @@ def test_single_file_is_given_as_the_user_wrote_it(folder, monkeypatch):
     assert find_cases("a_0000.nii.gz") == (Case("a", Path("a_0000.nii.gz")),)
 
 
+def test_case_folders_of_abbc_segment(folder):
+    source = folder(
+        *("b/segmentation.nii.gz", "b/segmentation.seg.nrrd", "b/statistics.json", "b/work/bones.nii.gz"),
+        *("a/segmentation.nii.gz", "unfinished/work/bones.nii.gz", ".c/segmentation.nii.gz", "abbc-segment.json"),
+    )
+    assert [(case.name, case.path) for case in find_cases(source)] == [
+        (name, source / name / "segmentation.nii.gz") for name in "ab"
+    ]
+    assert find_cases(source / "b") == (Case("b", source / "b" / "segmentation.nii.gz"),)
+    assert found(source / "a") == {"segmentation": "segmentation.nii.gz"}  # may be anybody's
+    assert found(folder("v.nii.gz")) == {"v": "v.nii.gz"}  # volumes beside the folders are the cases
+
+
 @pytest.mark.parametrize(
     "names", [("a.mha", "a.nii.gz"), ("a.nii.gz", "a_0000.nii.gz"), ("a.nii", "a.nii.gz", "a.npz")]
 )
