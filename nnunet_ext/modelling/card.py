@@ -167,7 +167,7 @@ def _scores(results: Mapping[str, Any]) -> str:
         parts.append(
             f"Whole bones, {summary['cases']} cases; {verdict}. Bones found as their twin of the other side: "
             f"{summary['swapped']}; largest share of a bone found as its twin: "
-            f"{100 * summary['largest_share_found_as_twin']:.2f} %. Cases in which no pelvis was found, which count "
+            f"{100 * summary['largest_share_found_as_twin']:.2f} %. Cases in which no pelvis was believed, which count "
             f"with a Dice of 0: {len(summary['refused'])}."
         )
         parts += _bones(summary)

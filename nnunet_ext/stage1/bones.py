@@ -53,13 +53,17 @@ class Bones:
         anatomy: uint8, axes (z, y, x), on the grid of the CT: 0 background, else the numbers of `BONES`.
         source: What found them: `totalsegmentator`, `bundled`, `model` or `file`, for the report.
         warnings: What a reader of the result has to know, in sentences.
-        details: What `run.json` keeps: `volumes_mm3` by bone, `findings`, and of a model its checksum and settings.
+        details: What `run.json` keeps: `volumes_mm3` by bone, `findings`; of a model also `certainty`, checksum and
+            settings.
+        certainty: Of bones that a model found: mean over their voxels of the probability that they are this bone, or
+            the same of the other side.
     """
 
     anatomy: Volume
     source: str
     warnings: tuple[str, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    certainty: Mapping[str, float] = field(default_factory=dict)
 
 
 def bone_called(name: str) -> str | None:

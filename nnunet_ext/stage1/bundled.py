@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from label_gen.errors import DataError
 from nnunet_ext.devices import choose_device
 from nnunet_ext.models import hash_of
-from nnunet_ext.stage1.bones import BONES, Bones, bone_called
+from nnunet_ext.stage1.bones import BONES, TWINS, Bones, bone_called
 from nnunet_ext.stage1.cleaning import clean_bones, follow
 from nnunet_ext.stage1.frame import labels_on, patient_grid, resampled_ct
 from nnunet_ext.volumes import Volume
@@ -113,10 +113,11 @@ class ModelBones:
         labels = probabilities.argmax(0).astype(np.uint8)
         found = labels.copy()
         changes = clean_bones(labels, frame.spacing_mm)
+        certainty = _certainty(probabilities, labels)
         follow(probabilities, found, labels)
         anatomy = ct.like(labels_on(ct.grid, probabilities, frame))
         details = {**self.details, "cleaning": [str(change) for change in changes]}
-        return Bones(anatomy, self.source, (), details)
+        return Bones(anatomy, self.source, (), details, certainty)
 
     def _probabilities(self, ct: Volume) -> NDArray[np.float32]:
         """Return the probabilities of background and `BONES` (6, z, y, x) of a CT at the model's spacing."""
@@ -165,3 +166,14 @@ class ModelBones:
                 f"{', '.join(BONES)} (--bones)"
             )
         return found
+
+
+def _certainty(probabilities: NDArray[np.float32], labels: NDArray[np.uint8]) -> dict[str, float]:
+    """Return how sure the model is of each bone; sides are left to other checks, as sagittal slices hide them."""
+    found = {}
+    for bone, number in BONES.items():
+        mask = labels == number
+        if mask.any():
+            kind = {number, BONES[TWINS.get(bone, bone)]}
+            found[bone] = round(float(sum(probabilities[n][mask] for n in kind).mean()), 4)
+    return found

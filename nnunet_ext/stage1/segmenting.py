@@ -15,7 +15,7 @@ from nnunet_ext.volumes import Volume
 
 __all__ = ["BoneFinder", "segment_bones"]
 
-FALLS = {"no pelvis", "density", "volume"}
+FALLS = {"no pelvis", "doubt", "density", "volume"}
 """Errors that end a case. Mixed-up sides are an error too, but one that a reader may judge: it leads the warnings."""
 
 FALLS_OF_FILES = {"density"}
@@ -83,7 +83,8 @@ class BoneFinder:
             The bones on the CT's grid, with warnings and findings.
 
         Raises:
-            DataError: No pelvis was found, the bones lie in soft tissue, or a file holds something else.
+            DataError: No pelvis was found, the model doubts its bones, they lie in soft tissue, or a file holds
+                something else.
             GridError: The grid of a file is not that of the CT.
             UsageError: The folder has nothing for this case.
             VolumeFileError: A file cannot be read.
@@ -93,17 +94,24 @@ class BoneFinder:
         else:
             assert self._find is not None
             bones = self._find(ct)
-        findings = check_bones(bones.anatomy, ct)
-        is_given = bones.source == "file"
-        falls = FALLS_OF_FILES if is_given else FALLS
+        findings = check_bones(bones.anatomy, ct, certainty=bones.certainty)
+        falls = FALLS_OF_FILES if bones.source == "file" else FALLS
         for finding in findings:
             if finding.level == "error" and finding.kind in falls:
-                raise DataError(
-                    f"{finding.text}{'' if is_given else '; if so, give the bones yourself (--bones FILE)'}"
-                )
-        details = {**bones.details, "volumes_mm3": volumes_mm3(bones.anatomy), "findings": findings_table(findings)}
+                raise DataError(finding.text + _cure(finding.text, bones.source))
+        certainty = {"certainty": dict(bones.certainty)} if bones.certainty else {}
+        measured = {"volumes_mm3": volumes_mm3(bones.anatomy), "findings": findings_table(findings), **certainty}
+        details = {**bones.details, **measured}
         warnings = tuple(finding.text for finding in findings if finding.level != "note")
         return replace(bones, warnings=(*bones.warnings, *warnings), details=details)
+
+
+def _cure(text: str, source: str) -> str:
+    """Return what can be done about such an error, as the end of its text; nothing if the user gave the bones."""
+    if source == "file":
+        return ""
+    other = "" if source == "totalsegmentator" else "let TotalSegmentator find them (--bones totalsegmentator), or "
+    return f"{'' if text.endswith('?') else '.'} If the bones are there, {other}give them (--bones FILE)"
 
 
 def _load(folder: Path, source: str, device: str, fast: bool) -> Callable[[Volume], Bones]:

@@ -4,12 +4,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from label_gen.errors import DataError, UsageError
 from nnunet_ext import models
 from nnunet_ext.models import INDEX, sums_of
 from nnunet_ext.preparation.orientation import turned
-from nnunet_ext.stage1 import BoneFinder, segment_bones
+from nnunet_ext.stage1 import BONES, BoneFinder, segment_bones
 from nnunet_ext.stage1.bundled import ModelBones
 from nnunet_ext.volumes import Volume
 from tests.nnunet_ext.stage1.networks import HU, NUMBERS, pelvis, save_model
@@ -65,6 +66,9 @@ def test_the_bundled_model_is_found_loaded_once_and_checked(bones_model, tmp_pat
     found = segment_bones(ct, "bundled", device="cpu", fast=True)
     assert found.source == "bundled"
     assert found.details["fast"] is True
+    assert found.details["certainty"] == found.certainty
+    assert set(found.certainty) == set(BONES)
+    assert min(found.certainty.values()) > 0.8
     assert any(text.startswith("the left hip bone has") for text in found.warnings)
     assert {entry["kind"] for entry in found.details["findings"]} == {"volume"}
     loaded = BoneFinder("bundled", device="cpu", fast=True)._find
@@ -75,8 +79,19 @@ def test_the_bundled_model_is_found_loaded_once_and_checked(bones_model, tmp_pat
     assert loaded is BoneFinder(device="cpu", fast=True)._find
     assert loaded is not BoneFinder("bundled", device="cpu")._find
     nothing = Volume(np.full((30, 30, 30), 40, np.int16), (2.0, 2.0, 2.0))
-    with pytest.raises(DataError, match=r"no pelvis was found in this CT.*give the bones yourself \(--bones FILE\)"):
+    with pytest.raises(DataError, match=r"show the pelvis\? If the bones are there, let .*give them \(--bones FILE\)$"):
         segment_bones(nothing, "bundled", device="cpu", fast=True)
+
+
+def test_a_model_that_doubts_its_bones(tmp_path):
+    labels = {"background": 0, **NUMBERS}
+    model = save_model(tmp_path / "m", labels, HU, dims=2, spacing=2, trainer="nnUNetTrainer", patch=80)
+    file = model / "fold_0" / "checkpoint_final.pth"
+    content = torch.load(file, weights_only=False)
+    content["network_weights"]["decoder.seg_layers.0.bias"][0] = -0.4  # background is nearly as likely as bone
+    torch.save(content, file)
+    with pytest.raises(DataError, match=r"the model doubts the bones .*probability 0\.6.*--bones totalsegmentator"):
+        segment_bones(pelvis()[0], model, device="cpu")
 
 
 def test_other_classes_are_background_and_some_bones_do(tmp_path):
