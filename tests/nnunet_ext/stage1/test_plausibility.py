@@ -62,24 +62,24 @@ def test_missing_bones():
 
 
 def test_bones_that_the_model_doubts():
-    sure = dict.fromkeys(BONES, 0.8)
+    sure = dict.fromkeys(BONES, 0.85)
     assert check_bones(pelvis(), certainty=sure) == []
-    assert check_bones(pelvis(), certainty={"left_hip": 0.8}) == []
-    (doubt,) = check_bones(pelvis(), certainty=sure | {"right_femur": 0.5, "left_hip": 0.9, "right_hip": 0.9})
+    assert check_bones(pelvis(), certainty={"left_hip": 0.85}) == []
+    (doubt,) = check_bones(pelvis(), certainty=sure | {"right_femur": 0.5, "left_hip": 0.95, "right_hip": 0.95})
     assert doubt == Finding(
         "doubt",
         "warning",
         "right_femur",
-        "the right femur is doubtful: its mean probability is 0.50, 0.8 and more where the model is right",
+        "the right femur is doubtful: its mean probability is 0.50, 0.85 and more where the model is right",
         0.5,
     )
     few = pelvis(without=(4, 5))  # 360, 896 and 896 voxels
-    doubt, *others = check_bones(few, certainty=sure | {"sacrum": 0.5, "left_hip": 0.85})
-    assert (doubt.kind, doubt.level, doubt.value) == ("doubt", "error", pytest.approx(1658.4 / 2152))
+    doubt, *others = check_bones(few, certainty=sure | {"sacrum": 0.5, "left_hip": 0.9})
+    assert (doubt.kind, doubt.level, doubt.value) == ("doubt", "error", 0.8123)
     assert {other.kind for other in others} == {"missing"}
     assert doubt.text == (
-        "the model doubts the bones that it found (mean probability 0.77: sacrum 0.50, left hip bone 0.85, right hip "
-        "bone 0.80; 0.8 and more where it is right): does this CT show the pelvis?"
+        "the model doubts the bones that it found (mean probability 0.81: sacrum 0.50, left hip bone 0.90, right hip "
+        "bone 0.85; 0.85 and more where it is right): does this CT show the pelvis?"
     )
 
 
