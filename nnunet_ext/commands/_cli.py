@@ -119,7 +119,7 @@ def report_case(prog: str, result: CaseResult, verbose: bool) -> None:
 
 
 def sum_up(prog: str, batch: BatchResult) -> int:
-    """Print how many cases are done, skipped and failed, and the notes, on stderr.
+    """Print how many cases are done, skipped and failed, if there are any, and the notes, on stderr.
 
     Args:
         prog: Name of the command.
@@ -131,5 +131,6 @@ def sum_up(prog: str, batch: BatchResult) -> int:
     for note in batch.notes:
         print(f"{prog}: note: {note}", file=sys.stderr)
     parts = [f"{batch.count(status)} {status}" for status in ("done", "skipped", "failed") if batch.count(status)]
-    print(f"{prog}: {', '.join(parts)}", file=sys.stderr)
+    if parts:
+        print(f"{prog}: {', '.join(parts)}", file=sys.stderr)
     return batch.exit_status

@@ -78,7 +78,7 @@ def make_femora(
 
     Each donor gives two cases, `donor_000_left` and `donor_000_right`: what lies around that femur in one CT of both,
     with the label `femur` (1) for the whole, filled bone. Folds of `splits_final.json` and the test set never part a
-    donor, nor donors whose shape comes of one label volume. The same seed gives the same donors, however many are made:
+    donor, nor donors whose shape comes of one person. The same seed gives the same donors, however many are made:
     those of a smaller set are in a larger one.
 
     Args:
@@ -90,8 +90,9 @@ def make_femora(
         spacing_mm: Voxel size in mm, one number or three in the order z, y, x.
         length_mm: How much of a femur is in view, from its top.
         anatomies: Bone labels, numbered as `abbc-simulate-fractures -i` takes them: a volume or a folder. They are used
-            in turn, each time with other sizes and shapes; those without both femora are left out, and the last third
-            is for test donors only. None draws donors from formulas.
+            in turn, each time with other sizes and shapes; those without both femora are left out. Volumes whose names
+            agree up to `_labels` are of one person; the last third of the people is for test donors only. None draws
+            donors from formulas.
         name: What stands behind `DatasetNNN_`.
         folds: Folds of `splits_final.json`.
         workers: Donors made at the same time, in processes of their own; 0 or 1 for one after the other in this one.
@@ -234,24 +235,32 @@ def _share(sources: tuple[Source, ...], test_donors: int) -> dict[str, tuple[Sou
     """Return the sources of donors for training and for testing; formulas, which never repeat, are for both.
 
     Raises:
-        UsageError: One label volume would be on both sides.
+        UsageError: One person would be on both sides.
     """
-    if sources[0].anatomy is None or (len(sources) == 1 and test_donors == 0):
+    people = list(dict.fromkeys(_person(source) for source in sources))
+    if sources[0].anatomy is None or (len(people) == 1 and test_donors == 0):
         return {"Tr": sources, "Ts": sources}
-    if len(sources) == 1:
+    if len(people) == 1:
         raise UsageError(
-            f"'{sources[0].name}' is the only label volume with both femora, and a shape must not be on both sides; "
-            "give more label volumes (anatomies), or make no test donors"
+            f"'{people[0]}' is the only person whose label volumes show both femora, and a shape must not be on both "
+            "sides; give more label volumes (anatomies), or make no test donors"
         )
-    kept = max(1, len(sources) // 3)
-    return {"Tr": sources[:-kept], "Ts": sources[-kept:]}
+    kept = people[-max(1, len(people) // 3) :]
+    return {
+        "Tr": tuple(source for source in sources if _person(source) not in kept),
+        "Ts": tuple(source for source in sources if _person(source) in kept),
+    }
+
+
+def _person(source: Source) -> str:
+    return source.name.partition("_labels")[0]
 
 
 def _patient(case: str, sources: Sequence[Source]) -> str:
-    """Return what must not be parted: the donor of a case, or the label volume that its shape is of."""
+    """Return what must not be parted: the donor of a case, or the person whose shape it has."""
     donor, _, _ = case.rpartition("_")
     source = sources[int(donor.rpartition("_")[2]) % len(sources)]
-    return donor if source.anatomy is None else source.name
+    return donor if source.anatomy is None else _person(source)
 
 
 def _view(bones: Mapping[str, Solid], patient: Patient, length_mm: float) -> SampleGrid:

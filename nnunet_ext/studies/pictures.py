@@ -100,15 +100,27 @@ def _draw_improvements(
 def series_of(study: Study) -> dict[str, str]:
     """Return the curve that each cell belongs to: what tells cells apart beside the number of training cases.
 
+    Labels that other ones imply are left out, bare numbers first.
+
     Args:
         study: The study.
     """
     cells = study.cells
     keys = [key for key in _labels(cells) if key not in ("cases", "name")]
-    varying = [key for key in keys if len({cell.labels.get(key) for cell in cells}) > 1]
+    varying = [key for key in keys if _differ(cells, [key]) > 1]
+    numbers = [key for key in varying if all(cell.labels.get(key, "0").isdigit() for cell in cells)]
+    for key in (*reversed(numbers), *reversed([key for key in varying if key not in numbers])):
+        fewer = [other for other in varying if other != key]
+        if _differ(cells, fewer) == _differ(cells, varying):
+            varying = fewer
     return {
         cell.name: " ".join(cell.labels[key] for key in varying if cell.labels.get(key)) or study.name for cell in cells
     }
+
+
+def _differ(cells: tuple[Cell, ...], keys: list[str]) -> int:
+    """Return how many cells some labels tell apart."""
+    return len({tuple(cell.labels.get(key) for key in keys) for cell in cells})
 
 
 def _labels(cells: tuple[Cell, ...]) -> list[str]:

@@ -115,6 +115,11 @@ def run_study(
     notes = [f"left out, as --weights is not given: {cell.name}" for cell in study.cells if _lacks(cell, weights)]
     if study.data.dataset is not None:  # what is wrong with it is told before anything is made
         training_sets(study, find_source(user_folder(study.data.dataset), study.data))
+    if study.data.simulate == "pelves" and study.data.test_donors and anatomies is not None:
+        raise UsageError(
+            "pelves made from label volumes would have the same shapes in training and test; leave --anatomies out, or "
+            "make them by abbc-simulate-fractures and abbc-prepare-dataset --test, and name that dataset (-d)"
+        )
     _claim(study, folder, anatomies, smoke=smoke)
     for name in redo:
         shutil.rmtree(folder.cell(name), ignore_errors=True)

@@ -130,6 +130,14 @@ def test_wrong_usage(tmp_path, capsys):
     assert "goes on from the weights of another model; give its folder" in capsys.readouterr().err
 
 
+def test_pelves_of_label_volumes(tmp_path, capsys):
+    file = tmp_path / "pelves.toml"
+    file.write_text(QUICK.replace("femora", "pelves"))
+    assert main([str(file), "-o", str(tmp_path / "out"), "--anatomies", str(tmp_path)]) == 2
+    assert "would have the same shapes in training and test; leave --anatomies out" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_dataset_without_test_set(tmp_path, monkeypatch, capsys):
     from tests.nnunet_ext.training.tiny import DATASET, write_tiny_raw
 

@@ -80,21 +80,22 @@ def thigh(shift):
 
 
 def test_femora_of_labels_keep_shapes_of_the_test_set_apart(tmp_path):
-    for number in range(2):
-        write_volume(thigh(2 * number), tmp_path / "bones" / f"bones_{number}.nii.gz")
+    for number, name in enumerate(("a_labels_1mm", "b_labels_1mm", "b_labels_native")):
+        write_volume(thigh(2 * number), tmp_path / "bones" / f"{name}.nii.gz")
     only_one = thigh(0)
     write_volume(only_one.like(only_one.array * (only_one.array == 4)), tmp_path / "bones" / "half.nii.gz")
-    folder = make_femora(tmp_path, 7, donors=1, test_donors=1, anatomies=tmp_path / "bones", **SIZES)
+    folder = make_femora(tmp_path, 7, donors=1, test_donors=2, anatomies=tmp_path / "bones", **SIZES)
     told = json.loads((folder / "simulated_femora.json").read_text())["cases"]
     assert {name: case["details"]["source"] for name, case in told.items()} == {
-        "donor_000": "bones_0",
-        "test_000": "bones_1",
+        "donor_000": "a_labels_1mm",
+        "test_000": "b_labels_1mm",
+        "test_001": "b_labels_native",
     }
     labels = read_volume(folder / "labelsTr" / "donor_000_left.nii.gz").array
     assert 10 < labels.sum() * 3 * 2.5 * 2.5 / 1000 < 100
     assert json.loads((folder / "dataset.json").read_text())["abbc"]["patients"] == {
-        "donor_000_left": "bones_0",
-        "donor_000_right": "bones_0",
+        "donor_000_left": "a",
+        "donor_000_right": "a",
     }
 
 
@@ -103,7 +104,7 @@ def test_nonsense_is_refused(tmp_path):
         ({"donors": 0}, "0 donors, 0 test donors"),
         ({"donors": 1, "length_mm": 5}, "5 mm of each femur"),
         ({"donors": 1, "spacing_mm": 9.0}, "the spacing is 9 mm"),
-        ({"donors": 1, "anatomies": tmp_path / "one.nii.gz", "test_donors": 1}, "'one' is the only label volume"),
+        ({"donors": 1, "anatomies": tmp_path / "one.nii.gz", "test_donors": 1}, "'one' is the only person"),
         ({"donors": 1, "anatomies": tmp_path / "none.nii.gz"}, "no label volume in .* shows both femora"),
     ):
         write_volume(thigh(0), tmp_path / "one.nii.gz")
