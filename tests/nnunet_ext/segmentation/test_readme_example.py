@@ -14,7 +14,7 @@ README = Path(__file__).parents[3] / "README.md"
 
 @pytest.mark.slow
 def test_the_example_of_the_readme(tmp_path, environment):
-    made = ["--phantom", "--seed", "7", "--spacing", "3", "--field-of-view", "150", "150", "180", "--no-femora"]
+    made = ["--phantom", "--seed", "7", "--spacing", "3", "--field-of-view", "220", "220", "250"]
     assert simulate([*made, "-o", str(tmp_path / "patient"), "--scheme", "pengwin2026"]) == 0
     (ct,) = (tmp_path / "patient" / "images").iterdir()
     ct.rename(tmp_path / "ct.nii.gz")

@@ -64,6 +64,12 @@ def kill_after_save(process, latest, wait_s, limit_s=240):
     process.wait()
 
 
+def furthest(fold, names):
+    """Return the checkpoint with the most epochs, the first of equals, and how many: the best may be the last saved."""
+    epochs = {name: safe_load_checkpoint(fold / name)["current_epoch"] for name in names if (fold / name).exists()}
+    return max(epochs.items(), key=lambda item: item[1])
+
+
 @pytest.mark.slow
 def test_killed_training_ends_as_if_nothing_had_happened(tmp_path):
     environment = make_tiny(tmp_path)
@@ -80,15 +86,12 @@ def test_killed_training_ends_as_if_nothing_had_happened(tmp_path):
     rng = random.Random(seed)
 
     kill_after_save(start(tmp_path, environment), fold / LATEST, rng.uniform(0, 1.5))
-    reached = safe_load_checkpoint(fold / LATEST)["current_epoch"]
+    _, reached = furthest(fold, (LATEST, PREVIOUS, BEST))
 
     process = start(tmp_path, environment, "--c")
     kill_after_save(process, fold / LATEST, rng.uniform(0, 1.5))
     assert f"Epoch {reached}" in (tmp_path / "output.txt").read_text()
-    kept = [fold / name for name in (PREVIOUS, BEST) if (fold / name).exists()]
-    epochs = {path.name: safe_load_checkpoint(path)["current_epoch"] for path in kept}
-    taken = max(epochs, key=lambda name: epochs[name])  # the best one may have been saved later than the previous one
-    reached = epochs[taken]
+    taken, reached = furthest(fold, (PREVIOUS, BEST))
     with (fold / LATEST).open("rb+") as stream:
         stream.truncate(1000)
 
