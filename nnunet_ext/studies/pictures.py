@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import TypeVar
 
 from nnunet_ext.studies.columns import column_label, split_column
 from nnunet_ext.studies.folder import StudyFolder
@@ -14,7 +15,9 @@ from nnunet_ext.studies.tables import Finished, value_of, values_of
 __all__ = ["draw_study", "series_of"]
 
 MOST_TRAININGS = 8
-"""Trainings that are drawn into one picture. Source: chosen here; the colours that can be told apart."""
+"""Trainings in one picture; more go into others. Source: chosen here; the colours that can be told apart."""
+
+Entry = TypeVar("Entry")
 
 
 def draw_study(study: Study, folder: StudyFolder, found: Mapping[str, Finished]) -> list[str]:
@@ -64,18 +67,25 @@ def draw_study(study: Study, folder: StudyFolder, found: Mapping[str, Finished])
         plot_bars(place / made[-1], table, words, groups=groups, spread=spread, published=published, title=study.name)
     whole = [c for c in metrics if split_column(c)[0] == "volume"]
     scores = {name: done.scores for name, done in found.items() if any(values_of(done, c) for c in whole)}
-    if whole and scores and len(scores) <= MOST_TRAININGS:
-        made.append("boxes.png")
-        plot_boxes(place / made[-1], scores, [split_column(c)[1] for c in whole])
-    if len(found) <= MOST_TRAININGS:
-        logs = {}
-        for name, done in found.items():
-            for trained in sorted((folder.cell(name) / "results").glob("*/*/fold_*")):
-                logs[f"{name}, {trained.name}" if len(done.cell.folds) > 1 else name] = trained
-        if logs:
-            made.append("trainings.png")
-            plot_training(place / made[-1], logs)
+    for file, some in _pages("boxes", scores) if whole else ():
+        made.append(file)
+        plot_boxes(place / file, some, [split_column(c)[1] for c in whole])
+    logs = {}
+    for name, done in found.items():
+        for trained in sorted((folder.cell(name) / "results").glob("*/*/fold_*")):
+            logs[f"{name}, {trained.name}" if len(done.cell.folds) > 1 else name] = trained
+    for file, some_logs in _pages("trainings", logs):
+        made.append(file)
+        plot_training(place / file, some_logs)
     return made
+
+
+def _pages(name: str, entries: Mapping[str, Entry]) -> Iterator[tuple[str, dict[str, Entry]]]:
+    """Share out what is drawn into pictures of `MOST_TRAININGS`: `NAME.png`, or `NAME-1.png`, `NAME-2.png`, ..."""
+    items = list(entries.items())
+    for start in range(0, len(items), MOST_TRAININGS):
+        number = f"-{start // MOST_TRAININGS + 1}" if len(items) > MOST_TRAININGS else ""
+        yield f"{name}{number}.png", dict(items[start : start + MOST_TRAININGS])
 
 
 def _draw_improvements(

@@ -137,6 +137,12 @@ def test_plots(study, folder):
     assert draw_study(study, folder, {}) == []
 
 
+def test_many_cells_are_drawn_in_several_pictures(study, folder, monkeypatch):
+    monkeypatch.setattr("nnunet_ext.studies.pictures.MOST_TRAININGS", 2)  # three cells are finished
+    drawn = draw_study(study, folder, write_tables(study, folder))
+    assert [name for name in drawn if name.startswith("boxes")] == ["boxes-1.png", "boxes-2.png"]
+
+
 def test_columns():
     assert {"dice", "jaccard", "sensitivity", "specificity", "asd_mm", "hd95_mm", "abs_surface_p95_mm"} <= set(METRICS)
     assert check_column("head.dice") == check_column("inference_s") == ""
