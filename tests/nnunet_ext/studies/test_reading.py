@@ -1,5 +1,7 @@
 """Study files: what a good one says, and bad ones, refused with the line."""
 
+from pathlib import Path
+
 import pytest
 
 from label_gen.errors import UsageError
@@ -8,6 +10,8 @@ from nnunet_ext.studies.grid import CELL_KEYS
 from nnunet_ext.studies.pictures import series_of
 from nnunet_ext.studies.reading import list_studies, read_study
 from nnunet_ext.studies.smoke import reduce_study
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
 
 GOOD = """name = "tiny"
 description = "a study"
@@ -208,6 +212,16 @@ def test_the_search_has_the_batch_sizes_of_its_source():
     }
     sizes = [cell.cases for cell in read_study("triplanar_data_efficiency").cells]
     assert {size: sizes.count(size) for size in sizes} == dict.fromkeys((3, 5, 10, 20, 40), 4)
+
+
+def test_the_study_that_the_documentation_tells_of():
+    study = read_study(DOCS / "studies" / "few_cases_cpu.toml")
+    names = [f"{mode}_n{cases}" for mode in ("2d", "3d", "triplanar", "triplanar_ekman") for cases in (3, 5, 10, 20)]
+    assert [cell.name for cell in study.cells] == names
+    curves = {"2d", "3d", "triplanar", "triplanar ekman"}  # and not batch and patch size and steps, which differ too
+    assert set(series_of(study).values()) == curves
+    text = (DOCS / "studies.md").read_text(encoding="utf-8")
+    assert all(f"| {name} |" in text for name in names)
 
 
 def test_every_key_of_a_cell_is_described():
