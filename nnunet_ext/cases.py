@@ -86,7 +86,7 @@ def find_cases(source: str | Path, *, prefers_probabilities: bool = False) -> tu
 
     Hidden files, other file types and subfolders are ignored. nnU-Net's `CASE_0000` gives `CASE`, unless files
     `CASE_0001` and so on lie beside it: then the numbers are part of the names. In case folders of `abbc-segment` the
-    case is the segmentation.
+    case is the segmentation; they are not looked for where probabilities are preferred, as fragments are no classes.
 
     Args:
         source: A file, a folder of files, a case folder, or a folder that holds case folders and no volumes.
@@ -112,8 +112,8 @@ def find_cases(source: str | Path, *, prefers_probabilities: bool = False) -> tu
             f"cannot read '{source}': {error.strerror or error}; check your permission to read it"
         ) from error
     usable = [file for file in files if split_suffix(file.name)[1] in suffixes and not file.name.startswith(".")]
-    folders = find_case_folders(source) if is_folder else ()
-    if folders and (not usable or folders[0].path == source):
+    may_be_cases = is_folder and not prefers_probabilities and (not usable or _is_case_folder(source))
+    if folders := find_case_folders(source) if may_be_cases else ():
         return tuple(Case(folder.name, folder.path / SEGMENTATION) for folder in folders)
     if not usable:
         what = "the folder holds no such file" if is_folder else "the file is of an unknown file type"
@@ -131,12 +131,16 @@ def find_case_folders(source: str | Path) -> tuple[Case, ...]:
         The case folders, sorted by name; none if the source is something else.
     """
     source = Path(source)
-    if (source / SEGMENTATION).is_file() and (source / "statistics.json").is_file():
+    if _is_case_folder(source):
         return (Case(source.resolve().name, source),)
     if not source.is_dir():
         return ()
     found = sorted(path.parent for path in source.glob(f"*/{SEGMENTATION}") if not path.parent.name.startswith("."))
     return tuple(Case(folder.name, folder) for folder in found)
+
+
+def _is_case_folder(folder: Path) -> bool:
+    return (folder / SEGMENTATION).is_file() and (folder / "statistics.json").is_file()
 
 
 def _name_cases(files: Sequence[Path]) -> tuple[Case, ...]:

@@ -133,7 +133,8 @@ def check_ct(volume: Volume, *, kind: str = "array", is_stated: bool = False) ->
         sizes = " x ".join(map(str, volume.array.shape[::-1]))
         raise DataError(f"a volume of {sizes} voxels (x, y, z) is too thin: at least {MIN_VOXELS} slices were expected")
     array, warnings = check_hounsfield(volume.array, is_stated=is_stated)
-    return CtImage(volume.like(array), (*warnings, *_look(volume.like(array))), kind)
+    checked = volume.like(array)
+    return CtImage(checked, (*warnings, *_look(checked)), kind)
 
 
 def _look(volume: Volume) -> list[str]:

@@ -116,7 +116,7 @@ class ModelBones:
         certainty = _certainty(probabilities, labels)
         follow(probabilities, found, labels)
         anatomy = ct.like(labels_on(ct.grid, probabilities, frame))
-        details = {**self.details, "cleaning": [str(change) for change in changes]}
+        details = {**self.details, "cleaning": [str(change) for change in changes], "certainty": certainty}
         return Bones(anatomy, self.source, (), details, certainty)
 
     def _probabilities(self, ct: Volume) -> NDArray[np.float32]:

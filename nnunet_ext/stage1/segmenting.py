@@ -99,9 +99,7 @@ class BoneFinder:
         for finding in findings:
             if finding.level == "error" and finding.kind in falls:
                 raise DataError(finding.text + _cure(finding.text, bones.source))
-        certainty = {"certainty": dict(bones.certainty)} if bones.certainty else {}
-        measured = {"volumes_mm3": volumes_mm3(bones.anatomy), "findings": findings_table(findings), **certainty}
-        details = {**bones.details, **measured}
+        details = {**bones.details, "volumes_mm3": volumes_mm3(bones.anatomy), "findings": findings_table(findings)}
         warnings = tuple(finding.text for finding in findings if finding.level != "note")
         return replace(bones, warnings=(*bones.warnings, *warnings), details=details)
 

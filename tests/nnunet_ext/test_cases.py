@@ -63,13 +63,15 @@ def test_single_file_is_given_as_the_user_wrote_it(folder, monkeypatch):
 
 def test_case_folders_of_abbc_segment(folder):
     source = folder(
-        *("b/segmentation.nii.gz", "b/segmentation.seg.nrrd", "b/statistics.json", "b/work/bones.nii.gz"),
-        *("a/segmentation.nii.gz", "unfinished/work/bones.nii.gz", ".c/segmentation.nii.gz", "abbc-segment.json"),
+        *("b/segmentation.nii.gz", "b/segmentation.seg.nrrd", "b/statistics.json", "b/kept/bones.nii.gz"),
+        *("a/segmentation.nii.gz", "unfinished/kept/bones.nii.gz", ".c/segmentation.nii.gz", "abbc-segment.json"),
     )
     assert [(case.name, case.path) for case in find_cases(source)] == [
         (name, source / name / "segmentation.nii.gz") for name in "ab"
     ]
     assert find_cases(source / "b") == (Case("b", source / "b" / "segmentation.nii.gz"),)
+    with pytest.raises(UsageError, match="nothing usable in"):
+        find_cases(source, prefers_probabilities=True)  # fragments are no ABBC classes
     assert found(source / "a") == {"segmentation": "segmentation.nii.gz"}  # may be anybody's
     assert found(folder("v.nii.gz")) == {"v": "v.nii.gz"}  # volumes beside the folders are the cases
 
