@@ -228,11 +228,11 @@ def _tried_table(profile: Mapping[str, Any], results: Mapping[str, Any], tried: 
     for entry in ({**own, "train": results.get("train-abbc", {})}, *tried):
         changed = changes_between(profile, entry["profile"]) if entry["profile"] else "settings unknown"
         if entry["test"]:
-            figures = _figures(entry["test"]["variants"]["default"]["summary"])
-            rows.append(
-                [entry["name"], changed or "-", str(entry["train"].get("patches", "")), *figures[:4], *figures[5:7]]
-            )
-    head = ["model", "what differs", "patches seen", "mean IoU", "median", "worst case", "F1", "merged", "split"]
+            summary = entry["test"]["variants"]["default"]["summary"]
+            figures, patches = _figures(summary), str(entry["train"].get("patches", ""))
+            rows.append([entry["name"], changed or "-", patches, str(summary["cases"]), *figures[:4], *figures[5:7]])
+    head = ["model", "what differs", "patches seen", "test cases"]
+    head += ["mean IoU", "median", "worst case", "F1", "merged", "split"]
     return "Instance scores on the test cases of each, recovery by default:\n\n" + table(head, rows)
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "changes_between",
     "credits_of",
     "describe_data",
+    "describe_log",
     "describe_training",
     "fenced_json",
     "number",
@@ -143,9 +144,26 @@ def describe_training(profile: Mapping[str, Any], records: Mapping[str, Mapping[
         "best mean Dice",
     ]
     note = "The time is that of the epochs; the Dice is nnU-Net's moving average over patches of the validation cases."
-    return (
-        f"Profile `{profile['name']}` ({profile['description']}), trained on {device}.\n\n{table(head, rows)}\n\n{note}"
-    )
+    logs = [describe_log(model, records[f"train-{model}"]["result"]) for model in ("bones", "abbc")
+            if f"train-{model}" in records]  # fmt: skip
+    told = f"Profile `{profile['name']}` ({profile['description']}), trained on {device}."
+    return "\n\n".join([told, table(head, rows), note, *logs])
+
+
+def describe_log(model: str, train: Mapping[str, Any], most: int = 11) -> str:
+    """Return a table of the losses and Dice of a training at some of its epochs, the first and the last among them.
+
+    Args:
+        model: Its name.
+        train: The result of its stage: `epochs`, and `curves` with a value for each epoch.
+        most: Columns at most.
+    """
+    epochs, curves = train["epochs"], train["curves"]
+    columns = min(most, epochs)
+    shown = sorted({round(column * (epochs - 1) / max(1, columns - 1)) for column in range(columns)})
+    names = {"train_losses": "training loss", "val_losses": "validation loss", "ema_fg_dice": "mean Dice"}
+    rows = [[told, *(f"{curves[key][epoch]:.2f}" for epoch in shown)] for key, told in names.items()]
+    return table([f"`{model}`, epoch", *(str(epoch + 1) for epoch in shown)], rows)
 
 
 def describe_data(profile: Mapping[str, Any], results: Mapping[str, Any], statistics: Mapping[str, Any]) -> str:

@@ -25,6 +25,7 @@ from nnunet_ext.training.memory_layout import lay_channels_last
 from nnunet_ext.training.preflight import check_training
 from nnunet_ext.training.settings import TrainingSettings
 from nnunet_ext.training.sides import LEFT_RIGHT_AXIS, MirrorSides, find_twins
+from nnunet_ext.training.threads import keep_thread_limit
 
 __all__ = ["AbbcTrainerBase"]
 
@@ -93,9 +94,10 @@ class AbbcTrainerBase(ResilientCheckpoints, nnUNetTrainer):
         self.print_to_log_file(f"abbc settings: {settings}", also_print_to_console=False)
 
     def initialize(self) -> None:
-        """Build network, loss and optimiser as nnU-Net does; on a processor, in the layout that is faster there."""
+        """Build network, loss and optimiser as nnU-Net does; on a processor, with threads and layout that suit it."""
         super().initialize()
         if self.device.type == "cpu":
+            keep_thread_limit()
             lay_channels_last(bare_network(self))
 
     def configure_optimizers(self) -> tuple[Any, Any]:

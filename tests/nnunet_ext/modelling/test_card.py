@@ -6,7 +6,7 @@ import re
 import pytest
 
 from nnunet_ext.modelling.card import compose_card
-from nnunet_ext.modelling.card_parts import changes_between, credits_of
+from nnunet_ext.modelling.card_parts import changes_between, credits_of, describe_log
 from nnunet_ext.modelling.profile import load_profile
 
 PROFILE = load_profile("cpu").to_dict()
@@ -63,6 +63,7 @@ def test_card(records):
         "not for clinical use",
         "2.5 million, 5.1 MB",
         "2 epochs, 100 steps, 200 patches | 2.0 h | 1.00 to -0.50 | 0.654",
+        "| `abbc`, epoch | 1 | 2 |\n|---|---|---|\n| training loss | 1.00 | -0.50 |\n| validation loss | 1.00 | 0.00 |",
         "- training: 2 cases at 1.3 mm; 1 of parametric pelves, 1 of 1 given anatomies",
         "No anatomy is in both.",
         "CC BY 4.0",
@@ -74,7 +75,7 @@ def test_card(records):
         "Found in cases whose labels have none of it: left_femur in 3, right_femur in 2.",
         "all else was filled with 40 HU",
         "| default | 0.777 |",
-        "| no-closed | simulation.closed 0.0 (0.62) | 400 | 0.512 |",
+        "| no-closed | simulation.closed 0.0 (0.62) | 400 | 1 | 0.512 |",
         "| `abbc` | 61 (at most 70) |",
         "| 1.5 mm | 7.8 | 12 | 20 | 901 | 3 | 7 | 3 | 0 |",
         "| 3 mm | 7.8 | 12 | 20 | 901 | refused | 7 | 3 | 0 |",
@@ -84,6 +85,16 @@ def test_card(records):
         assert said in text, said
     block = re.search(r"```json\n(.*)```", text, re.DOTALL)
     assert json.loads(block[1])["profile"] == PROFILE
+
+
+def test_log_shows_first_and_last_epoch():
+    curve = [float(epoch) for epoch in range(1, 301)]
+    curves = dict.fromkeys(("train_losses", "val_losses", "ema_fg_dice"), curve)
+    head, _, losses, *_ = describe_log("abbc", {"epochs": 300, "curves": curves}).splitlines()
+    epochs = [int(cell) for cell in head.split("|")[2:-1]]
+    assert len(epochs) == 11
+    assert (epochs[0], epochs[5], epochs[-1]) == (1, 151, 300)
+    assert [float(cell) for cell in losses.split("|")[2:-1]] == epochs
 
 
 def test_a_model_that_is_not_there_is_said(records):

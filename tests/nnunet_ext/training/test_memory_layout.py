@@ -52,7 +52,7 @@ def test_weights_are_saved_and_loaded_as_ever(tmp_path):
     assert kernel.is_contiguous(memory_format=torch.channels_last_3d)
 
 
-def test_trainers_lay_networks_out_on_a_processor(tmp_path, monkeypatch):
+def test_trainers_suit_networks_to_a_processor(tmp_path, monkeypatch):
     from tests.nnunet_ext.training.tiny import triplanar_plans
 
     for room in ("raw", "preprocessed", "results"):
@@ -62,7 +62,10 @@ def test_trainers_lay_networks_out_on_a_processor(tmp_path, monkeypatch):
     labels = {"background": 0, "boundary": 1, "core": 2, "border": 3}
     description = {"channel_names": {"0": "CT"}, "labels": labels, "numTraining": 2, "file_ending": ".mha"}
     trainer = nnUNetTrainerABBC(triplanar_plans(), "3d_fullres", 0, description, torch.device("cpu"))
+    torch.set_num_threads(3)  # as nnU-Net's command does, with the number of cores
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     trainer.initialize()
+    assert torch.get_num_threads() == 1
     kernels = [p for p in trainer.network.parameters() if p.ndim == 5 and min(p.shape[:2]) > 1]
     assert kernels
     assert all(k.is_contiguous(memory_format=torch.channels_last_3d) for k in kernels)
