@@ -30,7 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("-d", type=int, required=True, metavar="ID", help="dataset ID")
     add("-w", "--weights", required=True, metavar="MODEL", help="folder of the model, with plans.json and fold_N, or "
-        "the number of one of TotalSegmentator's models in its own folder (294: hip bones and femora)")  # fmt: skip
+        "bones or abbc, which ship, or the number of one of TotalSegmentator's models in its own folder (294: hip "
+        "bones and femora)")  # fmt: skip
     add("-c", default="3d_fullres", metavar="CONFIG", help="configuration of the model")
     add("-overwrite_plans_name", default="FineTuningPlans", metavar="NAME", help="name of the new plans")
     add("--axes", metavar="XYZ", help="where the model's arrays x, y, z run, RAS say; if not given, that of "

@@ -38,9 +38,10 @@ Two small networks for `nnunet-abbc`, trained on simulated fractures only.
 | `bones` | sacrum, hip bones and femora, each side by its own number |
 | `abbc` | boundary, core and border of bone fragments, from which `abbc-recover-instances` makes fragments |
 
-**For:** trying the package on the first day, teaching, tests, and as a start for training with cases of your own
-(`nnUNetv2_train ... -pretrained_weights`). **Not for:** patients. Not a medical device, not for clinical use, not for
-any decision about a person. The networks have never seen a real fracture.
+**For:** trying the package on the first day, teaching, tests, and as a start for training with cases of your own:
+`abbc-plan-finetuning -d ID -w abbc`, then `ABBC_INITIAL_WEIGHTS=abbc nnUNetv2_train ID 3d_fullres 0 -p FineTuningPlans
+-tr nnUNetTrainerABBC`. **Not for:** patients. Not a medical device, not for clinical use, not for any decision about a
+person. The networks have never seen a real fracture.
 
 ```sh
 abbc-segment -i CT -o OUT --scheme {scheme}

@@ -219,7 +219,7 @@ def _settings_of_stages(
     labelled = ("mode", "border_mm")
     trained = (
         "epochs", "iterations", "val_iterations", "optimizer", "initial_lr", "augmentation", "border_weight",
-        "border_share",
+        "border_share", "initial_weights",
     )  # fmt: skip
     settings["prepare"] = {key: asdict(profile.abbc)[key] for key in labelled} | {"scheme": profile.scheme}
     test = profile.test

@@ -98,6 +98,8 @@ class BonesSettings:
         optimizer: `sgd` or `adamw`.
         initial_lr: Learning rate of the first epoch.
         augmentation: `full` or `light`.
+        initial_weights: What the training begins with: a model that ships, a model folder or a checkpoint of the same
+            network; random weights if empty.
     """
 
     spacing_mm: float
@@ -110,6 +112,7 @@ class BonesSettings:
     optimizer: str
     initial_lr: float
     augmentation: str
+    initial_weights: str
 
     def __post_init__(self) -> None:
         section = "abbc" if isinstance(self, AbbcSettings) else "bones"
@@ -195,8 +198,11 @@ class Profile:
     packing: PackSettings
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain types, as in the file."""
-        return asdict(self)
+        """Return the settings as plain types, as in the file; of the paths of weights only the last part."""
+        told = asdict(self)
+        for section in ("bones", "abbc"):
+            told[section]["initial_weights"] = Path(told[section]["initial_weights"]).name
+        return told
 
 
 def load_profile(name: str | Path, changes: Sequence[str] = ()) -> Profile:

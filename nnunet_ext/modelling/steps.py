@@ -201,6 +201,7 @@ def train(shop: Workshop, model: str, anew: bool) -> dict[str, Any]:
         "ABBC_INITIAL_LR": settings.initial_lr,
         "ABBC_AUGMENTATION": settings.augmentation,
         "ABBC_FINAL_VALIDATION": "off",
+        "ABBC_INITIAL_WEIGHTS": settings.initial_weights,
     }
     if isinstance(settings, AbbcSettings):
         variables |= {"ABBC_BORDER_WEIGHT": settings.border_weight, "ABBC_BORDER_SHARE": settings.border_share}

@@ -15,6 +15,7 @@ import torch
 from label_gen.errors import DataError, UsageError
 from nnunet_ext.atomic import replacing, write_json
 from nnunet_ext.doctor.totalsegmentator import weights_folder
+from nnunet_ext.models import MODELS, model_folder
 from nnunet_ext.preparation.orientation import orientation_of
 from nnunet_ext.training.checkpoints import safe_load_checkpoint
 from nnunet_ext.training.folders import nnunet_folder, read_json
@@ -92,8 +93,9 @@ def plan_finetuning(
 
     Args:
         dataset_id: The dataset, in nnUNet_raw.
-        weights: Folder of the model (with plans.json and fold_N), or the folder above it, or the number of one of
-            TotalSegmentator's models (294: hip bones and femora), which are looked for where it keeps its weights.
+        weights: Folder of the model (with plans.json and fold_N), or the folder above it, or a model that ships
+            (`bones`, `abbc`), or the number of one of TotalSegmentator's models (294: hip bones and femora), which are
+            looked for where it keeps its weights.
         configuration: Of the model.
         plans_name: Name of the new plans.
         axes: Directions in which the arrays x, y, z run that the model was trained on, as three letters; None takes
@@ -165,6 +167,8 @@ def find_model(weights: str | Path | int, configuration: str) -> Path:
                 "(totalseg_download_weights -t total), export TOTALSEG_WEIGHTS_PATH=FOLDER, or name the model's folder"
             )
         place = folders[0]
+    elif str(weights) in MODELS and not place.exists():
+        place = model_folder(str(weights))
     found = [place] if (place / "plans.json").is_file() else sorted(place.glob(f"*__*__{configuration}"))
     models = [folder for folder in found if (folder / "plans.json").is_file()]
     if len(models) != 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -45,7 +44,6 @@ class BackboneTrainerBase(SliceTrainerBase):
     network_class: ClassVar[type[backbones.BackboneNetwork]]
     epochs: int = 100
     learning_rate: float = 3e-4
-    _weights_follow = False
 
     def __init__(
         self,
@@ -68,20 +66,15 @@ class BackboneTrainerBase(SliceTrainerBase):
         self.enable_deep_supervision = False
 
     def initialize(self) -> None:
-        """Build network, loss and optimiser, and load the weights of the encoder unless a checkpoint is about to be."""
+        """Build network, loss and optimiser; load the encoder's weights unless all weights come from elsewhere."""
         super().initialize()
-        if self._weights_follow:
+        if self.weights_follow or self.settings.initial_weights:
             return
         resnet = bare_network(self).resnet
         kind = self.network_class.encoder_kind
         name = "resnet34" if kind == "deeplabv3" else kind
         source = self.settings.encoder_weights
         self.print_to_log_file(load_encoder_weights(resnet, name, source, int(self.num_input_channels)))
-
-    def load_checkpoint(self, filename_or_checkpoint: Mapping[str, Any] | str) -> None:
-        """Load a checkpoint; the encoder's own weights are not asked for."""
-        self._weights_follow = True
-        super().load_checkpoint(filename_or_checkpoint)
 
     def configure_optimizers(self) -> tuple[Any, Any]:
         """Return the optimiser and its schedule."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
@@ -20,6 +21,7 @@ from nnunet_ext.augmentation.light import lighten
 from nnunet_ext.augmentation.seeding import SeedTorch
 from nnunet_ext.trainers.resilience import ResilientCheckpoints
 from nnunet_ext.training.checkpoint_restoring import bare_network
+from nnunet_ext.training.initial_weights import load_initial_weights
 from nnunet_ext.training.loaders import ClassAwareLoader
 from nnunet_ext.training.memory_layout import lay_channels_last
 from nnunet_ext.training.preflight import check_training
@@ -45,6 +47,7 @@ class AbbcTrainerBase(ResilientCheckpoints, nnUNetTrainer):
     num_iterations_per_epoch: int
     num_val_iterations_per_epoch: int
     dataset_class: Any
+    weights_follow = False
 
     def __init__(
         self,
@@ -94,11 +97,21 @@ class AbbcTrainerBase(ResilientCheckpoints, nnUNetTrainer):
         self.print_to_log_file(f"abbc settings: {settings}", also_print_to_console=False)
 
     def initialize(self) -> None:
-        """Build network, loss and optimiser as nnU-Net does; on a processor, with threads and layout that suit it."""
+        """Build network, loss and optimiser as nnU-Net does; on a processor, with threads and layout that suit it.
+
+        The weights to begin with are loaded, unless a checkpoint is about to be.
+        """
         super().initialize()
         if self.device.type == "cpu":
             keep_thread_limit()
             lay_channels_last(bare_network(self))
+        if self.settings.initial_weights and not self.weights_follow:
+            self.print_to_log_file(load_initial_weights(bare_network(self), self.settings.initial_weights))
+
+    def load_checkpoint(self, filename_or_checkpoint: Mapping[str, Any] | str) -> None:
+        """Load a checkpoint; weights to begin with are not asked for."""
+        self.weights_follow = True
+        super().load_checkpoint(filename_or_checkpoint)
 
     def configure_optimizers(self) -> tuple[Any, Any]:
         """Return the optimiser and its schedule, those of nnU-Net's own trainers; which is a setting."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from torch._dynamo import OptimizedModule
 
 from label_gen.errors import DataError
 
-__all__ = ["bare_network", "restore_trainer"]
+__all__ = ["bare_network", "fitted_weights", "restore_trainer"]
 
 _WRAPPERS = ("module.", "_orig_mod.")
 """Prefixes that DDP and torch.compile put before the names of weights."""
@@ -43,10 +44,8 @@ def restore_trainer(trainer: Any, checkpoint: Mapping[str, Any], source: str) ->
         DataError: It belongs to another training; the text says in what they differ. The trainer is as it was.
     """
     network = bare_network(trainer)
-    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    weights = {_named_as_in(shapes, name): value for name, value in checkpoint["network_weights"].items()}
     _check_task(trainer, checkpoint["init_args"], source)
-    _check_weights(weights, shapes, source)
+    weights = fitted_weights(network, checkpoint["network_weights"], partial(_misfit, source))
     _check_optimizer(trainer, checkpoint["optimizer_state"], source)
     network.load_state_dict(weights)
     trainer.optimizer.load_state_dict(checkpoint["optimizer_state"])
@@ -62,6 +61,29 @@ def restore_trainer(trainer: Any, checkpoint: Mapping[str, Any], source: str) ->
         trainer.inference_allowed_mirroring_axes = checkpoint["inference_allowed_mirroring_axes"]
     theirs, own = checkpoint.get("abbc", {}).get("trainer", checkpoint.get("trainer_name")), type(trainer).__name__
     return () if theirs == own else (f"'{source}' was trained by {theirs}, not by {own}.",)
+
+
+def fitted_weights(network: Any, weights: Mapping[str, Any], misfit: Callable[[str, str], Exception]) -> dict[str, Any]:
+    """Return weights under the names that a network gives them, after checking that they are all there and fit.
+
+    Args:
+        network: The network, without wrappers.
+        weights: Its weights, perhaps with the names of wrappers.
+        misfit: Makes the error of what the weights have and what the network has.
+
+    Raises:
+        Exception: What `misfit` makes; a weight is missing, of another shape, or one too many.
+    """
+    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    named = {_named_as_in(shapes, name): value for name, value in weights.items()}
+    for name, shape in shapes.items():
+        if name not in named:
+            raise misfit(f"no weights {name}", "such weights")
+        if tuple(named[name].shape) != shape:
+            raise misfit(f"weights {name} of shape {tuple(named[name].shape)}", f"shape {shape}")
+    if surplus := sorted(named.keys() - shapes.keys()):
+        raise misfit(f"weights {surplus[0]}", "no such weights")
+    return named
 
 
 def _named_as_in(own: Mapping[str, Any], name: str) -> str:
@@ -81,17 +103,6 @@ def _check_task(trainer: Any, arguments: Mapping[str, Any], source: str) -> None
     ):
         if got != expected:
             raise _misfit(source, f"{key} {got}", f"{key} {expected}")
-
-
-def _check_weights(weights: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], source: str) -> None:
-    for name, shape in shapes.items():
-        if name not in weights:
-            raise _misfit(source, f"no weights {name}", "such weights")
-        if tuple(weights[name].shape) != shape:
-            raise _misfit(source, f"weights {name} of shape {tuple(weights[name].shape)}", f"shape {shape}")
-    surplus = sorted(weights.keys() - shapes.keys())
-    if surplus:
-        raise _misfit(source, f"weights {surplus[0]}", "no such weights")
 
 
 def _check_optimizer(trainer: Any, state: Mapping[str, Any], source: str) -> None:

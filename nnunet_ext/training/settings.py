@@ -21,6 +21,7 @@ VARIABLES = {
     "border_weight": "ABBC_BORDER_WEIGHT",
     "augmentation": "ABBC_AUGMENTATION",
     "final_validation": "ABBC_FINAL_VALIDATION",
+    "initial_weights": "ABBC_INITIAL_WEIGHTS",
     "encoder_weights": "ABBC_ENCODER_WEIGHTS",
     "checkpoint_minutes": "ABBC_CHECKPOINT_MINUTES",
     "checkpoint_mirror": "ABBC_CHECKPOINT_MIRROR",
@@ -45,6 +46,8 @@ class TrainingSettings:
             without a margin: for simulated cases, all different from the start, on machines with few cores.
         final_validation: `off` leaves out the prediction of the validation cases after the training, which on a
             processor can take longer than the training; nnU-Net's `--val` does it later.
+        initial_weights: A model that ships (`bones`, `abbc`), a model folder or a checkpoint, of the same network and
+            labels: the training begins with all of its weights.
         encoder_weights: For the trainers with an encoder of the extra `networks`: `imagenet` has the library load its
             weights, from the internet if they are not in its cache; `none` starts from random ones; else a file of
             them. None takes what is in the library's cache, without the internet, or else random ones.
@@ -61,6 +64,7 @@ class TrainingSettings:
     border_weight: float | None = None
     augmentation: Literal["full", "light"] = "full"
     final_validation: Literal["on", "off"] = "on"
+    initial_weights: str | None = field(default=None, repr=False)  # may be a path
     encoder_weights: str | None = field(default=None, repr=False)  # may be a path
     checkpoint_minutes: float = 5.0
     checkpoint_mirror: str | None = field(default=None, repr=False)  # a URL may hold a password
@@ -133,6 +137,7 @@ _READERS: dict[str, Callable[[str, str], Any]] = {
     "border_weight": _number(float, 0, open_low=True),
     "augmentation": _one_of("full", "light"),
     "final_validation": _one_of("on", "off"),
+    "initial_weights": lambda name, text: text,
     "encoder_weights": lambda name, text: text,
     "checkpoint_minutes": _number(float, 0),
     "checkpoint_mirror": lambda name, text: text,

@@ -4,11 +4,14 @@ import json
 
 import pytest
 import torch
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
 from label_gen.errors import DataError, UsageError
 from nnunet_ext.commands import plan_finetuning as command
 from nnunet_ext.ext_trainers import abbc_trainers
+from nnunet_ext.models import model_folder
 from nnunet_ext.planning.finetuning import find_model, flip_weights, plan_finetuning, plans_for_weights
+from nnunet_ext.training.initial_weights import load_initial_weights
 from tests.nnunet_ext.stage1.totalsegmentator_weights import write_weights
 from tests.nnunet_ext.training.tiny import DATASET, LABELS, triplanar_plans, write_tiny_raw
 
@@ -71,6 +74,19 @@ def test_model_becomes_plans_and_weights_of_the_dataset(places, capsys):
     assert not torch.equal(taken[kernel], given[kernel])
 
 
+def test_a_network_of_such_plans_takes_all_weights_of_a_model_that_ships(places):
+    made = plan_finetuning(991, "abbc", preprocess=False, progress=False)
+    plans = json.loads(made.weights.with_suffix(".json").read_text())
+    architecture = plans["configurations"]["3d_fullres"]["architecture"]
+    network = get_network_from_plans(
+        architecture["network_class_name"], architecture["arch_kwargs"], architecture["_kw_requires_import"], 1, 4
+    )
+    assert load_initial_weights(network, "abbc") == "The training begins with all weights of 'abbc'."
+    head = "decoder.seg_layers.0.weight"
+    shipped = torch.load(model_folder("abbc") / "fold_0" / "checkpoint_final.pth", weights_only=True)
+    assert torch.equal(network.state_dict()[head], shipped["network_weights"][head].float())
+
+
 def test_weights_that_do_not_fit_are_refused(places, monkeypatch):
     (model,) = (places / "weights").glob("Dataset294_*/*")
     file = next(model.glob("fold_0/*.pth"))
@@ -107,6 +123,7 @@ def test_models_are_found_or_named(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=r"with plans.json and fold_N in it; found: none"):
         find_model(294, "3d_fullres")
     (model / "plans.json").write_text("{}")
+    assert find_model("abbc", "3d_fullres") == model_folder("abbc")
     assert find_model("294", "3d_fullres") == find_model(model.parent, "3d_fullres") == find_model(model, "x") == model
 
 

@@ -13,9 +13,9 @@ def test_defaults_leave_everything_to_the_trainer():
 
 
 def test_all_are_read():
-    values = ["7", "0.02", "AdamW", "10", "3", "0", "12.5", "Light", "off", "none", "0", "s3://bucket/x"]
+    values = ["7", "0.02", "AdamW", "10", "3", "0", "12.5", "Light", "off", "abbc", "none", "0", "s3://bucket/x"]
     settings = TrainingSettings.from_environment(dict(zip(VARIABLES.values(), values, strict=True)))
-    expected = (7, 0.02, "adamw", 10, 3, 0.0, 12.5, "light", "off", "none", 0.0, "s3://bucket/x")
+    expected = (7, 0.02, "adamw", 10, 3, 0.0, 12.5, "light", "off", "abbc", "none", 0.0, "s3://bucket/x")
     assert tuple(getattr(settings, name) for name in VARIABLES) == expected
 
 
