@@ -10,7 +10,7 @@ from typing import Any
 
 from label_gen.errors import DataError, UsageError, VolumeFileError
 
-__all__ = ["INDEX", "MODELS", "PRETRAINED", "hash_of", "list_models", "model_folder", "sums_of"]
+__all__ = ["INDEX", "MODELS", "PRETRAINED", "find_model", "hash_of", "list_models", "model_folder", "ships", "sums_of"]
 
 MODELS = {
     "bones": "whole bones: sacrum, hip bones and femora, each side by its own number",
@@ -64,6 +64,27 @@ def model_folder(name: str, *, place: Path | None = None) -> Path:
         if _sum_of(folder / file) != expected:
             raise DataError(f"the model '{name}' is damaged: '{file}' is not the file that was packed; {CURE}")
     return folder
+
+
+def ships(model: str | Path) -> bool:
+    """Return whether a name means a model that comes with the package; a folder of that name goes first.
+
+    Args:
+        model: Model folder, or name.
+    """
+    return str(model) in MODELS and not Path(model).is_dir()
+
+
+def find_model(model: str | Path) -> Path:
+    """Return the folder of a model; those that come with the package are checked.
+
+    Args:
+        model: Model folder, or the name of a model that comes with the package.
+
+    Raises:
+        FractureError: The model that comes with the package is missing or damaged.
+    """
+    return model_folder(str(model)) if ships(model) else Path(model)
 
 
 def sums_of(folder: Path) -> dict[str, str]:

@@ -94,13 +94,13 @@ def predict(
     from nnunet_ext.batch import run_batch
     from nnunet_ext.cases import check_output, check_part
     from nnunet_ext.manifest import Manifest
-    from nnunet_ext.models import MODELS, model_folder
+    from nnunet_ext.models import model_folder, ships
     from nnunet_ext.triplanar.images import find_tasks
 
     if not 0 < step_size <= 1:
         raise UsageError(f"the step size must be above 0 and at most 1; got: {step_size} (-step_size)")
     check_part(part_id, num_parts)
-    if model is not None and str(model) in MODELS and not Path(model).is_dir():
+    if model is not None and ships(model):
         folder = model_folder(str(model))
         folds = (0,) if tuple(folds) == FOLDS else folds
     else:

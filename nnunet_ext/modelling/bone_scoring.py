@@ -16,12 +16,12 @@ from label_gen.errors import DataError
 from nnunet_ext.modelling.prediction import (
     Prediction,
     find_bones_measured,
-    find_model,
     predict_measured,
     read_costs,
     sum_up_costs,
 )
 from nnunet_ext.modelling.trial_cases import TrialCase, find_trial_cases
+from nnunet_ext.models import find_model
 
 __all__ = ["score_bones", "score_bones_model"]
 

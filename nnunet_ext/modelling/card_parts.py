@@ -111,13 +111,14 @@ def describe_training(profile: Mapping[str, Any], records: Mapping[str, Mapping[
         profile: The settings.
         records: Records of the finished stages, by name.
     """
-    rows = []
+    rows, logs = [], []
     for model in ("bones", "abbc"):
         plan, train = (records.get(f"{stage}-{model}", {}).get("result") for stage in ("plan", "train"))
         if not plan or not train:
             continue
         packed = records.get("pack", {}).get("result", {}).get(model, {})
         curves = train["curves"]
+        logs.append(describe_log(model, train))
         rows.append([
             f"`{model}`",
             f"{plan['network']} {'-'.join(map(str, plan['features']))}",
@@ -144,8 +145,6 @@ def describe_training(profile: Mapping[str, Any], records: Mapping[str, Mapping[
         "best mean Dice",
     ]
     note = "The time is that of the epochs; the Dice is nnU-Net's moving average over patches of the validation cases."
-    logs = [describe_log(model, records[f"train-{model}"]["result"]) for model in ("bones", "abbc")
-            if f"train-{model}" in records]  # fmt: skip
     told = f"Profile `{profile['name']}` ({profile['description']}), trained on {device}."
     return "\n\n".join([told, table(head, rows), note, *logs])
 

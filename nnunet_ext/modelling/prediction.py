@@ -12,11 +12,11 @@ from typing import Any
 
 from nnunet_ext.modelling.measuring import Cost, run_measured
 from nnunet_ext.modelling.trial_cases import TrialCase
+from nnunet_ext.models import find_model
 
 __all__ = [
     "Prediction",
     "find_bones_measured",
-    "find_model",
     "link_image",
     "predict_measured",
     "read_costs",
@@ -39,20 +39,6 @@ class Prediction:
     mirroring: bool = False
     step_size: float = 0.5
     checkpoint: str = "checkpoint_final.pth"
-
-
-def find_model(model: str | Path) -> Path:
-    """Return the folder of a model.
-
-    Args:
-        model: Model folder, or the name of one that comes with the package.
-
-    Raises:
-        FractureError: The model that comes with the package is missing or damaged.
-    """
-    from nnunet_ext.models import MODELS, model_folder
-
-    return model_folder(str(model)) if str(model) in MODELS and not Path(model).is_dir() else Path(model)
 
 
 def predict_measured(model: str | Path, case: TrialCase, output: Path, prediction: Prediction) -> Cost:

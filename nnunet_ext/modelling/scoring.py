@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from label_gen.errors import DataError
-from nnunet_ext.modelling.prediction import Prediction, find_model, read_costs, sum_up_costs
+from nnunet_ext.modelling.prediction import Prediction, read_costs, sum_up_costs
 from nnunet_ext.modelling.trial_cases import TrialCase, find_trial_cases
+from nnunet_ext.models import find_model
 
 if TYPE_CHECKING:
     from label_gen.scheme import LabelScheme

@@ -15,7 +15,7 @@ import torch
 from label_gen.errors import DataError, UsageError
 from nnunet_ext.atomic import replacing, write_json
 from nnunet_ext.doctor.totalsegmentator import weights_folder
-from nnunet_ext.models import MODELS, model_folder
+from nnunet_ext.models import model_folder, ships
 from nnunet_ext.preparation.orientation import orientation_of
 from nnunet_ext.training.checkpoints import safe_load_checkpoint
 from nnunet_ext.training.folders import nnunet_folder, read_json
@@ -167,7 +167,7 @@ def find_model(weights: str | Path | int, configuration: str) -> Path:
                 "(totalseg_download_weights -t total), export TOTALSEG_WEIGHTS_PATH=FOLDER, or name the model's folder"
             )
         place = folders[0]
-    elif str(weights) in MODELS and not place.exists():
+    elif ships(place):
         place = model_folder(str(weights))
     found = [place] if (place / "plans.json").is_file() else sorted(place.glob(f"*__*__{configuration}"))
     models = [folder for folder in found if (folder / "plans.json").is_file()]

@@ -8,7 +8,6 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from functools import lru_cache
 from io import StringIO
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -190,12 +189,12 @@ def _load(
 ) -> AbbcModel:
     import torch
 
-    from nnunet_ext.models import MODELS, hash_of, model_folder
+    from nnunet_ext.models import find_model, hash_of
     from nnunet_ext.probabilities import class_order
     from nnunet_ext.schemes import load_scheme
     from nnunet_ext.triplanar.predictor import TriPlanarPredictor, available_folds
 
-    folder = model_folder(model) if model in MODELS and not Path(model).is_dir() else Path(model)
+    folder = find_model(model)
     order = class_order(folder / "plans.json", load_scheme(scheme))
     if folds is None:
         there = [fold for fold in available_folds(folder, checkpoint) if fold != "all"]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from label_gen.errors import UsageError
-from nnunet_ext.models import MODELS, model_folder
+from nnunet_ext.models import find_model, ships
 from nnunet_ext.training.checkpoint_restoring import fitted_weights
 from nnunet_ext.training.checkpoints import FINAL, safe_load_checkpoint
 
@@ -30,10 +29,10 @@ def load_initial_weights(network: Any, source: str) -> str:
         UsageError: The weights belong to another network.
         FractureError: They are missing, damaged, or cannot be read.
     """
-    place = model_folder(source) if source in MODELS and not Path(source).exists() else Path(source)
+    place = find_model(source)
     file = place / "fold_0" / FINAL if place.is_dir() else place
     weights = safe_load_checkpoint(file, to_train=False)["network_weights"]
-    name = source if source in MODELS else file.name
+    name = source if ships(source) else file.name
 
     def misfit(got: str, own: str) -> UsageError:
         return UsageError(

@@ -5,7 +5,7 @@ import torch
 
 from nnunet_ext.trainers.abbc import nnUNetTrainerABBC
 from nnunet_ext.trainers.bones import nnUNetTrainerBones
-from tests.nnunet_ext.training.tiny import triplanar_plans
+from tests.nnunet_ext.training.tiny import need_no_data, triplanar_plans
 
 ABBC_LABELS = {"background": 0, "boundary": 1, "core": 2, "border": 3}
 BONES_LABELS = {"background": 0, "sacrum": 1, "left_hip": 2, "right_hip": 3}
@@ -14,10 +14,7 @@ BONES_LABELS = {"background": 0, "sacrum": 1, "left_hip": 2, "right_hip": 3}
 @pytest.fixture
 def trained(tmp_path, monkeypatch):
     """Write what nnU-Net leaves of a training, of tiny networks with weights at random."""
-    for room in ("raw", "preprocessed", "results"):
-        monkeypatch.setenv(f"nnUNet_{room}", str(tmp_path / room))
-    monkeypatch.setattr("nnunet_ext.trainers.base.check_training", lambda *args, **kwargs: None)
-    monkeypatch.setattr("nnunetv2.training.nnUNetTrainer.nnUNetTrainer.infer_dataset_class", lambda folder: None)
+    need_no_data(monkeypatch, tmp_path)
 
     def make(model="abbc"):
         labels = ABBC_LABELS if model == "abbc" else BONES_LABELS

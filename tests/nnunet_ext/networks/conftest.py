@@ -8,14 +8,11 @@ def make(tmp_path, monkeypatch):
     """Return a function that makes a trainer of plans without data."""
     import torch
 
-    from tests.nnunet_ext.training.tiny import LABELS, triplanar_plans
+    from tests.nnunet_ext.training.tiny import LABELS, need_no_data, triplanar_plans
 
-    for room in ("raw", "preprocessed", "results"):
-        monkeypatch.setenv(f"nnUNet_{room}", str(tmp_path / room))
+    need_no_data(monkeypatch, tmp_path)
     monkeypatch.setenv("nnUNet_compile", "0")
     monkeypatch.setenv("ABBC_ENCODER_WEIGHTS", "none")
-    monkeypatch.setattr("nnunet_ext.trainers.base.check_training", lambda *args, **kwargs: None)
-    monkeypatch.setattr("nnunetv2.training.nnUNetTrainer.nnUNetTrainer.infer_dataset_class", lambda folder: None)
 
     def make(trainer, configuration="2d", **changes):
         description = {"channel_names": {"0": "CT"}, "labels": LABELS, "numTraining": 2, "file_ending": ".mha"}

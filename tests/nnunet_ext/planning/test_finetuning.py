@@ -13,7 +13,7 @@ from nnunet_ext.models import model_folder
 from nnunet_ext.planning.finetuning import find_model, flip_weights, plan_finetuning, plans_for_weights
 from nnunet_ext.training.initial_weights import load_initial_weights
 from tests.nnunet_ext.stage1.totalsegmentator_weights import write_weights
-from tests.nnunet_ext.training.tiny import DATASET, LABELS, triplanar_plans, write_tiny_raw
+from tests.nnunet_ext.training.tiny import DATASET, LABELS, need_no_data, triplanar_plans, write_tiny_raw
 
 OLD = {
     "data_identifier": "nnUNetPlans_3d_fullres",
@@ -154,11 +154,8 @@ def test_flipped_kernels_give_the_flipped_result(axes):
 
 
 def make(trainer, tmp_path, monkeypatch):
-    for room in ("raw", "preprocessed", "results"):
-        monkeypatch.setenv(f"nnUNet_{room}", str(tmp_path / room))
+    need_no_data(monkeypatch, tmp_path)
     monkeypatch.setenv("nnUNet_compile", "0")
-    monkeypatch.setattr("nnunet_ext.trainers.base.check_training", lambda *args, **kwargs: None)
-    monkeypatch.setattr("nnunetv2.training.nnUNetTrainer.nnUNetTrainer.infer_dataset_class", lambda folder: None)
     description = {"channel_names": {"0": "CT"}, "labels": LABELS, "numTraining": 2, "file_ending": ".mha"}
     return trainer(triplanar_plans(), "3d_fullres", 0, description, torch.device("cpu"))
 

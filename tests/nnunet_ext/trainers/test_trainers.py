@@ -16,7 +16,7 @@ from nnunet_ext.trainers.triplanar import nnUNetTrainerTriPlanar
 from nnunet_ext.trainers.triplanar_ekman import nnUNetTrainerTriPlanarEkman
 from nnunet_ext.training.sides import MirrorSides
 from nnunet_ext.triplanar.loader import TakeSlice
-from tests.nnunet_ext.training.tiny import triplanar_plans
+from tests.nnunet_ext.training.tiny import need_no_data, triplanar_plans
 from tests.nnunet_ext.triplanar.test_slab_loader import Cases
 
 ABBC_LABELS = {"background": 0, "core": 1, "border": 2, "boundary": 3}
@@ -26,11 +26,8 @@ TRAINERS = [nnUNetTrainerABBC, nnUNetTrainerBones, nnUNetTrainerTriPlanar, nnUNe
 
 @pytest.fixture
 def make(tmp_path, monkeypatch):
-    for room in ("raw", "preprocessed", "results"):
-        monkeypatch.setenv(f"nnUNet_{room}", str(tmp_path / room))
+    need_no_data(monkeypatch, tmp_path)
     monkeypatch.setenv("nnUNet_compile", "0")
-    monkeypatch.setattr("nnunet_ext.trainers.base.check_training", lambda *args, **kwargs: None)
-    monkeypatch.setattr("nnunetv2.training.nnUNetTrainer.nnUNetTrainer.infer_dataset_class", lambda folder: None)
 
     def make(trainer, labels=ABBC_LABELS, configuration="3d_fullres", transpose_forward=(0, 1, 2), mirroring=True):
         description = {"channel_names": {"0": "CT"}, "labels": labels, "numTraining": 2, "file_ending": ".mha"}

@@ -8,7 +8,7 @@ from label_gen.errors import UsageError, VolumeFileError
 from nnunet_ext.trainers.abbc import nnUNetTrainerABBC
 from nnunet_ext.training.checkpoint_restoring import bare_network
 from nnunet_ext.training.initial_weights import load_initial_weights
-from tests.nnunet_ext.training.tiny import triplanar_plans
+from tests.nnunet_ext.training.tiny import need_no_data, triplanar_plans
 
 
 def small(seed, classes=4, features=4):
@@ -76,10 +76,7 @@ def make_trainer():
 
 @pytest.fixture
 def prepared(tmp_path, monkeypatch):
-    for room in ("raw", "preprocessed", "results"):
-        monkeypatch.setenv(f"nnUNet_{room}", str(tmp_path / room))
-    monkeypatch.setattr("nnunet_ext.trainers.base.check_training", lambda *args, **kwargs: None)
-    monkeypatch.setattr("nnunetv2.training.nnUNetTrainer.nnUNetTrainer.infer_dataset_class", lambda folder: None)
+    need_no_data(monkeypatch, tmp_path)
     trained = make_trainer()
     trained.initialize()
     monkeypatch.setenv("ABBC_INITIAL_WEIGHTS", str(kept(bare_network(trained), tmp_path / "weights.pth")))

@@ -53,12 +53,9 @@ def test_weights_are_saved_and_loaded_as_ever(tmp_path):
 
 
 def test_trainers_suit_networks_to_a_processor(tmp_path, monkeypatch):
-    from tests.nnunet_ext.training.tiny import triplanar_plans
+    from tests.nnunet_ext.training.tiny import need_no_data, triplanar_plans
 
-    for room in ("raw", "preprocessed", "results"):
-        monkeypatch.setenv(f"nnUNet_{room}", str(tmp_path / room))
-    monkeypatch.setattr("nnunet_ext.trainers.base.check_training", lambda *args, **kwargs: None)
-    monkeypatch.setattr("nnunetv2.training.nnUNetTrainer.nnUNetTrainer.infer_dataset_class", lambda folder: None)
+    need_no_data(monkeypatch, tmp_path)
     labels = {"background": 0, "boundary": 1, "core": 2, "border": 3}
     description = {"channel_names": {"0": "CT"}, "labels": labels, "numTraining": 2, "file_ending": ".mha"}
     trainer = nnUNetTrainerABBC(triplanar_plans(), "3d_fullres", 0, description, torch.device("cpu"))

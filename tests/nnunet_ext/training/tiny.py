@@ -15,6 +15,15 @@ import nnunet_ext
 DATASET = "Dataset991_Tiny"
 LABELS = {"background": 0, "boundary": 1, "core": 2}
 
+
+def need_no_data(monkeypatch, folder):
+    """Let trainers be made of plans alone: nnU-Net's folders in an empty one, data neither checked nor looked at."""
+    for room in ("raw", "preprocessed", "results"):
+        monkeypatch.setenv(f"nnUNet_{room}", str(folder / room))
+    monkeypatch.setattr("nnunet_ext.trainers.base.check_training", lambda *args, **kwargs: None)
+    monkeypatch.setattr("nnunetv2.training.nnUNetTrainer.nnUNetTrainer.infer_dataset_class", lambda folder: None)
+
+
 PLAN = """
 import json, sys
 if __name__ == "__main__":
