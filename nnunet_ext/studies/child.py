@@ -81,6 +81,8 @@ def run_entry(note: Path, seed: int, entry: str, arguments: Sequence[str]) -> in
 def serve(modules: Sequence[str]) -> int:
     """Load modules, then fork a child for each command that stdin asks for; answer on stdout when it has ended.
 
+    nnU-Net's `progress.png` is left out: it takes longer than everything else in a training of two steps.
+
     A question is a line of JSON with `note`, `seed`, `entry`, `arguments`, `log` and `environment`; the answer one with
     `status` and `processor_s`.
 
@@ -95,6 +97,7 @@ def serve(modules: Sequence[str]) -> int:
     for module in modules:
         import_module(module)
     _load_trainers()
+    _draw_no_progress()
     for line in sys.stdin:
         asked = json.loads(line)
         child = os.fork()
@@ -121,6 +124,13 @@ def _load_trainers() -> None:
 
         with suppress(RuntimeError), open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
             recursive_find_trainer_class_by_name("nnUNetTrainer_that_is_not_there")
+
+
+def _draw_no_progress() -> None:
+    if "nnunetv2" in sys.modules:
+        from nnunetv2.training.logging.nnunet_logger import LocalLogger
+
+        LocalLogger.plot_progress_png = lambda self, folder: None
 
 
 def _fork_workers() -> None:

@@ -35,6 +35,9 @@ __all__ = ["ResilientCheckpoints"]
 _WAIT_FOR_MIRROR_S = 300.0
 """How long the end of the training waits for the last copy; chosen here, half of the time in which NCCL gives up."""
 
+_PLOT_EVERY_S = 60.0
+"""How often `progress.png` is drawn at most before the last epoch; chosen here, as drawing takes more than a second."""
+
 
 class ResilientCheckpoints(nnUNetTrainer):
     """nnU-Net's trainer with checkpoints as `nnunet_ext.training.checkpoints` describes them.
@@ -63,8 +66,9 @@ class ResilientCheckpoints(nnUNetTrainer):
         self._not_to_keep: set[str] = set()
         self._saved_since_epoch_end = False
         self._mirror: CheckpointMirror | None = None
+        self._last_plot = time.monotonic()
         self._plot = self.logger.plot_progress_png
-        self.logger.plot_progress_png = self._plot_if_possible
+        self.logger.plot_progress_png = self._plot_if_due
         if self.local_rank == 0:
             remove_half_written(self._folder)
             self._mend_latest()
@@ -88,10 +92,13 @@ class ResilientCheckpoints(nnUNetTrainer):
             self.print_to_log_file(f"WARNING! {text}", also_print_to_console=False)
             print(f"WARNING! {text}", file=sys.stderr, flush=True)
 
-    def _plot_if_possible(self, folder: str) -> None:
-        """Draw the progress as nnU-Net does, but do not let a full disk end the training there."""
+    def _plot_if_due(self, folder: str) -> None:
+        """Draw the progress as nnU-Net does, but not after every short epoch; a full disk does not end the training."""
+        if self.current_epoch + 1 < self.num_epochs and time.monotonic() - self._last_plot < _PLOT_EVERY_S:
+            return
         try:
             self._plot(folder)
+            self._last_plot = time.monotonic()
         except OSError as error:
             pyplot.close("all")
             self._warn(f"cannot write 'progress.png' in '{folder}': {root_reason(error)}. Training goes on.")

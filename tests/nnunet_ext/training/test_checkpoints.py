@@ -1,5 +1,6 @@
 import copy
 import json
+import math
 import os
 import pickle
 import resource
@@ -627,11 +628,22 @@ def test_full_disk_does_not_stop_the_plot(new_trainer):
     def fail(folder):
         raise OSError(28, "No space left on device")
 
-    trainer._plot = fail
-    trainer.logger.plot_progress_png = trainer._plot_if_possible
+    trainer._plot, trainer._last_plot = fail, -math.inf
+    trainer.logger.plot_progress_png = trainer._plot_if_due
     run_epochs(trainer, 1)
     assert "cannot write 'progress.png'" in log_of(trainer)
     assert trainer.current_epoch == 1
+
+
+def test_the_plot_is_drawn_once_a_minute_and_at_the_end(new_trainer, monkeypatch):
+    trainer, drawn, now = new_trainer(), [], [1000.0]
+    monkeypatch.setattr("nnunet_ext.trainers.resilience.time.monotonic", lambda: now[0])
+    trainer._plot, trainer._last_plot = lambda folder: drawn.append(trainer.current_epoch), now[0]
+    trainer.logger.plot_progress_png = trainer._plot_if_due
+    for _ in range(6):
+        run_epochs(trainer, 1)
+        now[0] += 25.0
+    assert drawn == [3, 5]
 
 
 def test_only_the_first_rank_saves(new_trainer):
