@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 import cc3d
@@ -14,7 +17,7 @@ from skimage.segmentation import watershed
 
 from label_gen.grid import bounding_box, grow_box
 from postproc.events import Event
-from postproc.interfaces import Interface, find_interfaces, relabel
+from postproc.interfaces import Interface, find_interfaces, relabel, strides_of
 from postproc.thresholds import Thresholds
 
 __all__ = ["merge_unseparated", "split_along_border"]
@@ -35,6 +38,7 @@ SMALL = 0.2
 """What a part too small for a fragment counts of its evidence, so that it is joined before others (chosen here)."""
 MIN_CONTACT_MM2 = 10.0
 """A smaller interface is no ground to join two fragments (chosen here: they may merely touch)."""
+_NO_VOXELS: NDArray[np.int64] = np.zeros(0, np.int64)
 
 
 def split_along_border(
@@ -86,11 +90,14 @@ def split_along_border(
         if _unexplained(inside, block, number, spacing_mm) * voxel_mm3 < thresholds.split_mm3:
             continue
         parts = _cut(mine, evidence[box], spacing_mm, thresholds)
-        sizes = np.bincount(parts[mine])
+        inner = parts[mine]
+        sizes = np.bincount(inner)
+        numbers = np.full(len(sizes), number, np.int32)
         for part in np.flatnonzero(sizes)[np.argsort(-sizes[sizes > 0], kind="stable")][1:].tolist():
             last += 1
-            block[parts == part] = last
+            numbers[part] = last
             events.append(Event("split", bone, float(sizes[part]) * voxel_mm3))
+        block[mine] = numbers[inner]
     return events
 
 
@@ -114,44 +121,89 @@ def _cut(
     """Return the parts of a fragment that border parts, numbered from 1; one part where none does."""
     likely = np.where(mine, evidence, 0).astype(np.float32)
     parts = _basins(mine, likely, spacing_mm)
-    is_rim = mine & (_distance(~mine, spacing_mm) <= RIM_MM)
+    on_rim = np.where(_distance(~mine, spacing_mm) <= RIM_MM, parts, 0)
     whole = find_interfaces(parts, likely, spacing_mm)
-    rims = find_interfaces(np.where(is_rim, parts, 0), likely >= RIM_EVIDENCE, spacing_mm)
-    sizes = np.bincount(parts[mine]) * float(np.prod(spacing_mm))
-    table = {pair: np.array([*_sums(found), *_sums(rims.get(pair, (0.0, 0.0)))]) for pair, found in whole.items()}
+    rims = find_interfaces(on_rim, likely >= RIM_EVIDENCE, spacing_mm)
+    faces = _find_faces(on_rim)
+    table = {
+        pair: _Cut(*_sums(found), *_sums(rims.get(pair, (0.0, 0.0))), faces.get(pair, _NO_VOXELS))
+        for pair, found in whole.items()
+    }
+    sizes = (np.bincount(parts[mine]) * float(np.prod(spacing_mm))).tolist()
 
     def strength(pair: tuple[int, int]) -> float:
-        area, seen, rim, broken = table[pair]
-        held = seen / area / thresholds.split_above if thresholds.split_above else np.inf
-        held = min(held, broken / rim / RIM_SHARE) if rim else held
-        return float(held * SMALL if min(sizes[list(pair)]) < thresholds.fragment_mm3 else held)
+        cut = table[pair]
+        held = cut.seen / cut.area / thresholds.split_above if thresholds.split_above else np.inf
+        held = min(held, cut.broken / cut.rim / RIM_SHARE) if cut.rim else held
+        return held * SMALL if min(sizes[pair[0]], sizes[pair[1]]) < thresholds.fragment_mm3 else held
 
-    while table:
-        weakest = min(table, key=lambda pair: (strength(pair), pair))
-        if strength(weakest) >= 1:
-            unbroken = [pair for pair in table if _gap(parts, is_rim, likely, pair) > RIM_GAP]
-            if not unbroken:
-                break
-            weakest = min(unbroken, key=lambda pair: (strength(pair), pair))
-        keep, gone = weakest
-        parts[parts == gone] = keep
+    def is_weak(pair: tuple[int, int], held: float) -> bool:
+        return held < 1 or _gap(table[pair].voxels, likely) > RIM_GAP
+
+    def join(keep: int, gone: int) -> None:
         sizes[keep] += sizes[gone]
-        _absorb(table, keep, gone, np.add)
-    numbers = np.unique(parts[mine])
-    small = numbers[sizes[numbers] < thresholds.fragment_mm3]  # they touch nothing
-    parts[np.isin(parts, small)] = numbers[sizes[numbers].argmax()]
+
+    relabel(parts, _agglomerate(table, strength, is_weak, join))
+    left, volumes = np.unique(parts[mine]), np.array(sizes)
+    small = left[volumes[left] < thresholds.fragment_mm3]  # they touch nothing
+    parts[np.isin(parts, small)] = left[volumes[left].argmax()]
     return parts
 
 
-def _gap(
-    parts: NDArray[np.int32], is_rim: NDArray[np.bool_], likely: NDArray[np.float32], pair: tuple[int, int]
-) -> float:
+@dataclass(frozen=True)
+class _Cut:
+    """What lies between two basins: area in mm2, the sum of evidence over it, both on the rim, and the rim's voxels."""
+
+    area: float
+    seen: float
+    rim: float
+    broken: float
+    voxels: NDArray[np.int64]
+
+    def __add__(self, other: _Cut) -> _Cut:
+        return _Cut(
+            self.area + other.area,
+            self.seen + other.seen,
+            self.rim + other.rim,
+            self.broken + other.broken,
+            np.union1d(self.voxels, other.voxels),
+        )
+
+
+def _find_faces(parts: NDArray[np.int32]) -> dict[tuple[int, int], NDArray[np.int64]]:
+    """Return the flat indices of the voxels on both sides of each interface, sorted, by the numbers of both."""
+    flat = parts.ravel()
+    voxels = np.flatnonzero(flat)
+    mine = flat[voxels].astype(np.int64)
+    keys, places = [], []
+    for stride in strides_of(parts.shape):
+        other = flat[voxels + stride].astype(np.int64)
+        meets = (other != mine) & (other != 0)
+        key = np.minimum(mine, other)[meets] << 32 | np.maximum(mine, other)[meets]
+        keys += [key, key]
+        places += [voxels[meets], voxels[meets] + stride]
+    pair_of, voxel = np.concatenate(keys), np.concatenate(places)
+    order = np.lexsort((voxel, pair_of))
+    pairs, starts = np.unique(pair_of[order], return_index=True)
+    groups = np.split(voxel[order], starts[1:]) if len(pairs) else []
+    return {
+        (pair >> 32, pair & 0xFFFFFFFF): np.unique(group) for pair, group in zip(pairs.tolist(), groups, strict=True)
+    }
+
+
+def _gap(voxels: NDArray[np.int64], likely: NDArray[np.float32]) -> float:
     """Return the largest connected part without border of the rim between two parts, as a share of that rim."""
-    first, second = (is_rim & (parts == number) for number in pair)
-    rim = (ndimage.binary_dilation(first) & second) | (ndimage.binary_dilation(second) & first)
-    seen = ndimage.maximum_filter(np.where(rim, likely, 0), footprint=ndimage.generate_binary_structure(3, 1))
+    if not len(voxels):
+        return 0.0
+    places = np.stack(np.unravel_index(voxels, likely.shape))
+    low = places.min(axis=1)
+    within = tuple(places - low[:, None])
+    values = np.zeros(places.max(axis=1) - low + 1, np.float32)
+    rim = np.zeros(values.shape, np.bool_)
+    rim[within], values[within] = True, likely.ravel()[voxels]
+    seen = ndimage.maximum_filter(values, footprint=ndimage.generate_binary_structure(3, 1))
     gaps = cc3d.connected_components(rim & (seen < RIM_EVIDENCE), connectivity=26)
-    return float(np.bincount(gaps[gaps > 0], minlength=1).max() / max(np.count_nonzero(rim), 1))
+    return float(np.bincount(gaps[gaps > 0], minlength=1).max() / len(voxels))
 
 
 def _sums(interface: Interface) -> tuple[float, float]:
@@ -191,28 +243,76 @@ def merge_unseparated(
 
 def _join(interfaces: dict[tuple[int, int], Interface], below: float, min_mm2: float) -> dict[int, int]:
     """Return which numbers become which others when interfaces with too little evidence are taken away in turn."""
-    table = dict(interfaces)
+    table = {pair: _Contact(*found) for pair, found in interfaces.items()}
+    return _agglomerate(
+        table,
+        lambda pair: table[pair].evidence,
+        lambda pair, evidence: evidence < below and table[pair].area >= min_mm2,
+    )
+
+
+@dataclass(frozen=True)
+class _Contact:
+    """An interface: area in mm2, and the mean evidence over it."""
+
+    area: float
+    evidence: float
+
+    def __add__(self, other: _Contact) -> _Contact:
+        area = self.area + other.area
+        return _Contact(area, (self.area * self.evidence + other.area * other.evidence) / area)
+
+
+def _agglomerate(
+    table: dict[tuple[int, int], Any],
+    strength: Callable[[tuple[int, int]], float],
+    is_weak: Callable[[tuple[int, int], float], bool],
+    join: Callable[[int, int], None] = lambda keep, gone: None,
+) -> dict[int, int]:
+    """Join regions across the weakest interface, again and again, until none that is left is weak.
+
+    Args:
+        table: What lies between two regions, by their numbers, the smaller first; changed in place. Where two joined
+            regions had the same neighbour, what lay between is added up.
+        strength: Of an interface; the weakest is joined first, of equals that of the smallest numbers.
+        is_weak: Whether an interface of this strength may go; asked when none weaker is left, and again after a change.
+        join: Told which region is about to be joined by which.
+
+    Returns:
+        Which numbers became which others, in the order of joining.
+    """
+    neighbours: dict[int, set[int]] = defaultdict(set)
+    for first, second in table:
+        neighbours[first].add(second)
+        neighbours[second].add(first)
+    queue = [(strength(pair), pair) for pair in table]
+    heapify(queue)
     joined: dict[int, int] = {}
-    while weak := {p: e for p, (area, e) in table.items() if e < below and area >= min_mm2}:
-        keep, gone = min(weak, key=lambda pair: (weak[pair], pair))
-        joined = {number: keep if target == gone else target for number, target in joined.items()} | {gone: keep}
-        _absorb(table, keep, gone, _together)
-    return joined
+    while queue:
+        held, pair = heappop(queue)
+        if pair not in table or held != strength(pair) or not is_weak(pair, held):
+            continue  # gone, changed and in the queue once more, or strong unless it changes
+        keep, gone = pair
+        join(keep, gone)
+        joined[gone] = keep
+        del table[pair]
+        neighbours[keep].remove(gone)
+        for other in neighbours.pop(gone) - {keep}:
+            found, moved = table.pop(_pair(gone, other)), _pair(keep, other)
+            table[moved] = found + table[moved] if moved in table else found
+            neighbours[other].remove(gone)
+            neighbours[other].add(keep)
+            neighbours[keep].add(other)
+        for other in neighbours[keep]:
+            heappush(queue, (strength(_pair(keep, other)), _pair(keep, other)))
+    last: dict[int, int] = {}
+    for gone in sorted(joined):  # what one is joined to has a smaller number
+        last[gone] = last.get(joined[gone], joined[gone])
+    return {gone: last[gone] for gone in joined}
 
 
-def _absorb(table: dict[tuple[int, int], Any], keep: int, gone: int, add: Callable[[Any, Any], Any]) -> None:
-    """Give the interfaces of a number to the one that it is joined to; those of both with a third are added up."""
-    del table[keep, gone]
-    for pair in [pair for pair in table if gone in pair]:
-        other = pair[0] if pair[1] == gone else pair[1]
-        moved = (min(keep, other), max(keep, other))
-        found = table.pop(pair)
-        table[moved] = add(found, table[moved]) if moved in table else found
-
-
-def _together(first: Interface, second: Interface) -> Interface:
-    area = first[0] + second[0]
-    return area, (first[0] * first[1] + second[0] * second[1]) / area
+def _pair(one: int, other: int) -> tuple[int, int]:
+    return (one, other) if one < other else (other, one)
 
 
 def _explained(spacing_mm: Sequence[float]) -> float:

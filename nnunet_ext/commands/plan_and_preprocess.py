@@ -33,6 +33,8 @@ def _make_parser() -> argparse.ArgumentParser:
     add("-pl", default="ABBCPlannerM", metavar="PLANNER", help="class name of the planner, ours or nnU-Net's")
     add("-fpe", default="DatasetFingerprintExtractor", metavar="NAME", help="class name of the fingerprint extractor")
     add("-npfp", type=int, default=8, metavar="N", help="processes for the fingerprint, at most one per core")
+    add("-fingerprint_voxels", type=int, metavar="N", help="voxels drawn for the statistics of intensities; nnU-Net "
+        "draws 100 million, however small the dataset")  # fmt: skip
     add("--verify_dataset_integrity", action="store_true", help="let nnU-Net check the dataset first")
     add("--no_pp", action="store_true", help="plan, do not preprocess")
     add("--clean", action="store_true", help="make an existing fingerprint anew; needed after changes to the dataset")
@@ -94,6 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             configurations=options.c,
             fingerprint_extractor=options.fpe,
             fingerprint_processes=options.npfp,
+            fingerprint_voxels=options.fingerprint_voxels,
             processes=options.np,
             verify_dataset_integrity=options.verify_dataset_integrity,
             clean=options.clean,

@@ -27,6 +27,9 @@ NNUNET_CONFIGURATIONS = ("2d", "3d_fullres", "3d_lowres")
 PROCESSES = {"2d": 8, "3d_fullres": 4, "3d_lowres": 8}
 """Processes per configuration, 4 for others, at most one per core. Source: nnU-Net 2.8."""
 
+FEWEST_VOXELS = 10_000
+"""For the statistics of intensities. Source: chosen here; 50 lie beyond each of the outer percentiles, 0.5 and 99.5."""
+
 COMPANIONS = {"fragmentsTr": "fragments", "anatomyTr": "anatomy"}
 """Folders of the raw dataset that the final validation needs, and their names in the preprocessed dataset."""
 
@@ -42,6 +45,7 @@ def plan_and_preprocess(
     configurations: Sequence[str] | None = None,
     fingerprint_extractor: str = "DatasetFingerprintExtractor",
     fingerprint_processes: int = 8,
+    fingerprint_voxels: int | None = None,
     processes: Sequence[int] | None = None,
     verify_dataset_integrity: bool = False,
     clean: bool = False,
@@ -62,6 +66,8 @@ def plan_and_preprocess(
         configurations: To preprocess; those of `DEFAULT_CONFIGURATIONS` by default, or nnU-Net's for its planners.
         fingerprint_extractor: Class name.
         fingerprint_processes: Number of processes for the fingerprint.
+        fingerprint_voxels: Foreground voxels that are drawn, in all cases together and with replacement, for the
+            statistics of intensities; nnU-Net's 100 million if None.
         processes: Number of processes for preprocessing, one for all or one per configuration.
         verify_dataset_integrity: Let nnU-Net check the dataset first.
         clean: Make an existing fingerprint anew.
@@ -95,10 +101,12 @@ def plan_and_preprocess(
         raise UsageError(
             f"give one number of processes, or one for each of {', '.join(wanted)}; got {len(counts)} (-np)"
         )
-    api.extract_fingerprints(
-        list(dataset_ids), fingerprint_extractor, min(fingerprint_processes, limit), verify_dataset_integrity, clean,
-        verbose, show_progress_bar=progress,
-    )  # fmt: skip
+    extractor = _find_extractor(fingerprint_extractor, fingerprint_voxels)
+    for dataset_id in dataset_ids:
+        api.extract_fingerprint_dataset(
+            dataset_id, extractor, min(fingerprint_processes, limit), verify_dataset_integrity, clean, verbose,
+            show_progress_bar=progress,
+        )  # fmt: skip
     name = ""
     for dataset_id in dataset_ids:
         with _at_least_one_thread():
@@ -133,11 +141,36 @@ def _at_least_one_thread() -> Iterator[None]:
         os.environ[name] = "0"
 
 
-def _find_planner(name: str, settings: PlanSettings | None) -> Any:
-    """Return the planner class of that name, with the settings filled in."""
+def _find_extractor(name: str, voxels: int | None) -> Any:
+    """Return the fingerprint extractor of that name, which draws that many voxels."""
+    if voxels is not None and voxels < FEWEST_VOXELS:
+        raise UsageError(
+            f"{voxels} voxels tell too little of the intensities; draw {FEWEST_VOXELS} or more (-fingerprint_voxels)"
+        )
+    found = _find_in_nnunet(name)
+    if found is None:
+        raise UsageError(f"nnU-Net has no fingerprint extractor '{name}' (-fpe)")
+
+    def make(*args: Any, **kwargs: Any) -> Any:
+        extractor = found(*args, **kwargs)
+        if voxels is not None:
+            extractor.num_foreground_voxels_for_intensitystats = voxels
+        return extractor
+
+    return make
+
+
+def _find_in_nnunet(name: str) -> Any:
+    """Return the class of that name that nnU-Net has for planning, or None."""
     import nnunetv2
     from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
 
+    folder = os.path.join(nnunetv2.__path__[0], "experiment_planning")
+    return recursive_find_python_class(folder, name, current_module="nnunetv2.experiment_planning")
+
+
+def _find_planner(name: str, settings: PlanSettings | None) -> Any:
+    """Return the planner class of that name, with the settings filled in."""
     from nnunet_ext.planning.planners import PLANNERS
 
     if name in PLANNERS:
@@ -146,8 +179,7 @@ def _find_planner(name: str, settings: PlanSettings | None) -> Any:
         raise UsageError(
             f"patch size, batch size and the like can be set for {', '.join(PLANNERS)} only, not for {name}"
         )
-    folder = os.path.join(nnunetv2.__path__[0], "experiment_planning")
-    found = recursive_find_python_class(folder, name, current_module="nnunetv2.experiment_planning")
+    found = _find_in_nnunet(name)
     if found is None:
         raise UsageError(f"there is no planner '{name}'; ours are {', '.join(PLANNERS)}, and nnU-Net has its own (-pl)")
     return found

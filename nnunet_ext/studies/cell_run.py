@@ -147,7 +147,7 @@ def _run(work: CellWork, command: str, arguments: Sequence[str | Path], variable
         environment=work.folder.environment(work.cell.name, variables),
         log=work.place / "commands.log",
         seed=work.seed,
-        warm=work.folder.warm,
+        warm=work.folder.reduced,
     )
 
 

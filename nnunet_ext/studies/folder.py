@@ -26,12 +26,12 @@ class StudyFolder:
     Attributes:
         path: The folder, absolute.
         device: `cuda`, `cpu` or `mps`.
-        warm: Fork commands from a process that has the libraries loaded.
+        reduced: It is that of a reduced study, whose commands are forked from a process that has the libraries loaded.
     """
 
     path: Path
     device: str = "cuda"
-    warm: bool = False
+    reduced: bool = False
 
     def nnunet(self, room: str) -> Path:
         """Return nnU-Net's folder `raw` or `preprocessed`, which all cells share."""
@@ -85,7 +85,7 @@ class StudyFolder:
         if self.device == "cpu":
             # Threads that wait let others have the processor, as several cells may share it.
             kept = {"nnUNet_n_proc_DA": "0", "OMP_WAIT_POLICY": "PASSIVE", **kept, "nnUNet_compile": "0"}
-        if self.warm:
+        if self.reduced:
             kept = {"OMP_NUM_THREADS": "1", **kept}
         own = {
             VARIABLE: ext_trainer_value(),

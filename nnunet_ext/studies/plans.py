@@ -22,6 +22,9 @@ Run = Callable[[str, Sequence[str]], None]
 SMALLEST = 4
 """Least edge of the feature maps in the last stage. Source: nnU-Net 2.8, `UNet_featuremap_min_edge_length`."""
 
+REDUCED_VOXELS = "100000"
+"""Drawn for the statistics of intensities in a reduced study, where nnU-Net's number would take most of the time."""
+
 _PER_STAGE = ("features_per_stage", "kernel_sizes", "strides", "n_conv_per_stage", "n_blocks_per_stage")
 _PER_JOINT = ("n_conv_per_stage_decoder",)
 _CURE = "remove the folder of the study and begin again"
@@ -58,6 +61,7 @@ def plan_set(
         own = [cell for cell in cells if cell.planner == planner]
         wanted = list(dict.fromkeys(cell.configuration for cell in own))
         common = ["-d", str(chosen.number), "-pl", planner, "-npfp", str(processes), "--no_pbar"]
+        common += ["-fingerprint_voxels", REDUCED_VOXELS] if folder.reduced else []
         file = place / f"{PLANS_OF[planner]}.json"
         if planner == FINE_TUNING:
             words = ["-d", str(chosen.number), "-w", str(weights), "-c", *wanted, "-np", str(processes), "--no_pbar"]

@@ -110,7 +110,7 @@ def run_study(
         FractureError: The cases cannot be made, found or planned.
     """
     machines = machines or Machines()
-    folder = StudyFolder(Path(output).absolute(), machines.device, warm=smoke)
+    folder = StudyFolder(Path(output).absolute(), machines.device, reduced=smoke)
     wanted = _wanted(study, cells, redo, weights)
     notes = [f"left out, as --weights is not given: {cell.name}" for cell in study.cells if _lacks(cell, weights)]
     if study.data.dataset is not None:  # what is wrong with it is told before anything is made
@@ -227,7 +227,7 @@ def prepare_study(
 
     def run(command: str, arguments: Sequence[str]) -> None:
         run_entry_measured(
-            command, arguments, environment=folder.environment(), log=log, seed=data.seed, warm=folder.warm
+            command, arguments, environment=folder.environment(), log=log, seed=data.seed, warm=folder.reduced
         )
 
     with hold(folder.path / "locks" / "prepare"):

@@ -1,9 +1,13 @@
+import cc3d
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage
 
 from label_gen import ABBC
 from postproc import Thresholds
-from postproc.healing import merge_unseparated, split_along_border
+from postproc.healing import RIM_EVIDENCE, _find_faces, _gap, _join, merge_unseparated, split_along_border
 from tests.volumes import MILLIMETRE, bar, bar_classes
 
 
@@ -130,6 +134,47 @@ def test_joins_in_a_row_end_in_one_fragment():
     owners, events = merge(labels, evidence)
     assert len(events) == 2
     np.testing.assert_array_equal(owners, np.where(labels == 4, 4, labels > 0))
+
+
+PAIRS = st.tuples(st.integers(1, 9), st.integers(10, 14)) | st.tuples(st.integers(1, 4), st.integers(5, 9))
+INTERFACES = st.dictionaries(PAIRS, st.tuples(st.sampled_from([1.0, 4.0, 9.0]), st.sampled_from([0.1, 0.2, 0.3, 0.6])))
+
+
+@given(INTERFACES)
+@settings(deadline=None)
+def test_the_weakest_interface_goes_first_and_others_are_measured_anew(interfaces):
+    table, expected = dict(interfaces), {}
+    while weak := {pair: seen for pair, (area, seen) in table.items() if seen < 0.25 and area >= 4}:
+        keep, gone = min(weak, key=lambda pair: (weak[pair], pair))
+        expected = {number: keep if target == gone else target for number, target in expected.items()} | {gone: keep}
+        renamed = {}
+        for (first, second), found in table.items():
+            pair = tuple(sorted({keep if number == gone else number for number in (first, second)}))
+            renamed.setdefault(pair, []).append(found)
+        table = {
+            pair: (sum(area for area, _ in found), sum(area * seen for area, seen in found) / sum(a for a, _ in found))
+            for pair, found in renamed.items()
+            if len(pair) == 2
+        }
+    found = _join(interfaces, 0.25, 4)
+    assert list(found.items()) == list(expected.items())
+
+
+@given(st.integers(0, 10_000))
+@settings(deadline=None, max_examples=50)
+def test_the_largest_gap_is_that_of_the_whole_volume(seed):
+    rng = np.random.default_rng(seed)
+    parts = np.pad(rng.integers(0, 4, (6, 7, 8)), 1).astype(np.int32)
+    likely = (rng.random(parts.shape) * (parts > 0)).astype(np.float32)
+    faces = _find_faces(parts)
+    for pair in ((1, 2), (1, 3), (2, 3)):
+        first, second = (parts == number for number in pair)
+        rim = (ndimage.binary_dilation(first) & second) | (ndimage.binary_dilation(second) & first)
+        assert faces[pair].tolist() == np.flatnonzero(rim).tolist()
+        seen = ndimage.maximum_filter(rim * likely, footprint=ndimage.generate_binary_structure(3, 1))
+        gaps = cc3d.connected_components(rim & (seen < RIM_EVIDENCE), connectivity=26)
+        largest = np.bincount(gaps[gaps > 0], minlength=1).max()
+        assert _gap(faces[pair], likely) == pytest.approx(largest / rim.sum())
 
 
 def test_without_healing_nothing_is_cut_or_joined():

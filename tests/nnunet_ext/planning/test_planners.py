@@ -1,6 +1,7 @@
 """Our planners on a dataset that consists of its fingerprint."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -135,6 +136,16 @@ def test_planner_names():
         run._find_planner("Nobody", None)
     with pytest.raises(UsageError, match=r"can be set for ABBCPlannerM.*not for ExperimentPlanner"):
         run._find_planner("ExperimentPlanner", PlanSettings(batch_size=2))
+
+
+def test_fingerprint_extractors(monkeypatch):
+    monkeypatch.setattr(run, "_find_in_nnunet", lambda name: SimpleNamespace if name == "Mine" else None)
+    assert run._find_extractor("Mine", None)(num_processes=2) == SimpleNamespace(num_processes=2)
+    assert run._find_extractor("Mine", 20_000)() == SimpleNamespace(num_foreground_voxels_for_intensitystats=20_000)
+    with pytest.raises(UsageError, match=r"9999 voxels tell too little .*; draw 10000 or more \(-fingerprint_voxels"):
+        run._find_extractor("Mine", 9999)
+    with pytest.raises(UsageError, match=r"nnU-Net has no fingerprint extractor 'Yours' \(-fpe\)"):
+        run._find_extractor("Yours", None)
 
 
 def test_processes_and_configurations_must_fit(dataset):

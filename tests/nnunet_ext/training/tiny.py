@@ -28,12 +28,11 @@ PLAN = """
 import json, sys
 if __name__ == "__main__":
     from pathlib import Path
-    from nnunetv2.experiment_planning.plan_and_preprocess_api import (
-        extract_fingerprints, plan_experiments, preprocess_dataset)
+    from nnunetv2.experiment_planning.plan_and_preprocess_api import preprocess_dataset
     from nnunetv2.paths import nnUNet_preprocessed
+    from nnunet_ext.planning.run import plan_and_preprocess
     from tests.nnunet_ext.training.tiny import shrink
-    extract_fingerprints([991], num_processes=1)
-    plan_experiments([991])
+    plan_and_preprocess([991], fingerprint_processes=1, fingerprint_voxels=100_000, preprocess=False)
     path = Path(nnUNet_preprocessed, "Dataset991_Tiny", "nnUNetPlans.json")
     path.write_text(json.dumps(shrink(json.loads(path.read_text()))))
     preprocess_dataset(991, configurations=sys.argv[1:], num_processes=[1] * len(sys.argv[1:]))
