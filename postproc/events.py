@@ -17,7 +17,7 @@ MEANINGS = {
     "outside anatomy": "bone outside the anatomy was given to the bone next to it",
     "outside dropped": "bone outside the anatomy and away from it was left out",
     "bone dropped": "bone of a kind that has no band in the scheme was left out",
-    "anatomy vote": "small patches of one bone amid another were given to the bone round them",
+    "anatomy vote": "patches of one bone that are part of another were given to that one",
     "empty bone": "the anatomy has the bone, the classes show none of it",
     "beyond band": "fragments beyond what the scheme's band holds, the smallest ones, were left out",
     "cut": "the fragment reaches the edge of the volume: its bone is cut by the field of view",

@@ -141,7 +141,7 @@ def recover_fragments(
         regions = (work != 0).view(np.uint8)
         bones = {WHOLE: "bone"}
     else:
-        regions, events = find_regions(work != 0, _padded(anatomy[box], order), present, spacing, scheme, thresholds)
+        regions, events = find_regions(work, _padded(anatomy[box], order), present, spacing, scheme, thresholds)
         bones = {number: name for name, number in scheme.anatomy.items()}
     owners = np.zeros(work.shape, np.int32)
     region_of: list[int] = [0]

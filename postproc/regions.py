@@ -10,6 +10,7 @@ import edt
 import numpy as np
 from numpy.typing import NDArray
 
+from label_gen.classes import ABBC
 from label_gen.errors import DataError, SchemeError
 from label_gen.scheme import LabelScheme
 from postproc.events import Event
@@ -21,10 +22,13 @@ __all__ = ["find_regions"]
 
 REACH_MM = 5.0
 """Bone this far outside the anatomy still belongs to it (chosen here: the surface error of a coarse bone model)."""
+THROUGH_SHARE, THROUGH_MM2 = 0.3, 10.0
+"""A contact of two bones is a cut through one if so much of it, and at least this area, has core on both sides (chosen
+here: joints have 0.07, cuts through the pubis 0.5)."""
 
 
 def find_regions(
-    is_bone: NDArray[np.bool_],
+    classes: NDArray[np.uint8],
     anatomy: NDArray[Any],
     present: Sequence[int],
     spacing_mm: Sequence[float],
@@ -36,9 +40,11 @@ def find_regions(
     The anatomy decides where it names a bone of the scheme. Bone outside it goes to the bone it is connected with, up
     to `REACH_MM` away; what is further off, or of a bone that the scheme has no band for, is left out. Patches of one
     bone below its smallest fragment, away from that bone and touching another, follow the majority of their faces.
+    Larger ones go to another bone if they and it meet core on core: there is no surface between them, so the anatomy
+    cut through a bone there.
 
     Args:
-        is_bone: Bone voxels by the ABBC classes (z, y, x).
+        classes: ABBC classes (z, y, x).
         anatomy: Anatomy numbers on the same grid.
         present: Numbers that the whole anatomy volume holds, background left out.
         spacing_mm: Spacing in array order, in millimetres.
@@ -61,6 +67,7 @@ def find_regions(
             "Give the whole bones, not the fragments, or choose the scheme of the anatomy (--scheme)"
         )
     with_band = scheme.bone_index_of_anatomy()
+    is_bone = classes != 0
     voxels = np.flatnonzero(is_bone)
     regions = np.zeros(is_bone.shape, np.int32)
     regions.ravel()[voxels] = anatomy.ravel()[voxels]
@@ -84,7 +91,7 @@ def find_regions(
             events.append(Event("outside anatomy", "", gained * voxel_mm3))
         if dropped:
             events.append(Event("outside dropped", "", dropped * voxel_mm3))
-    events += _vote(regions, spacing_mm, name_of, thresholds)
+    events += _vote(regions, classes, spacing_mm, name_of, thresholds)
     for number in present:
         if number not in with_band and counts[number]:
             events.append(Event("bone dropped", name_of[number], float(counts[number]) * voxel_mm3))
@@ -94,34 +101,48 @@ def find_regions(
 
 def _vote(
     regions: NDArray[np.int32],
+    classes: NDArray[np.uint8],
     spacing_mm: Sequence[float],
     name_of: dict[int, str],
     thresholds: Mapping[str, Thresholds] | None,
 ) -> list[Event]:
-    """Give small patches of a bone to the bone that they share most faces with; regions are changed in place."""
+    """Give patches of a bone to the bone that they are part of; regions are changed in place."""
     patches = cc3d.connected_components(regions, connectivity=26)
     voxels = np.flatnonzero(patches)
     sizes = np.bincount(patches.ravel()[voxels])
     region_of = np.zeros(len(sizes), np.int64)
     region_of[patches.ravel()[voxels]] = regions.ravel()[voxels]
     voxel_mm3 = float(np.prod(spacing_mm))
-    small = []
+    strays: dict[int, bool] = {}  # whether they are small
     for number in np.unique(region_of[1:]).tolist():
         mine = np.flatnonzero(region_of == number)
         limit = thresholds_of(name_of[number], thresholds).fragment_mm3 / voxel_mm3
-        small += [p for p in mine.tolist() if p and sizes[p] < limit and p != mine[np.argmax(sizes[mine])]]
-    if not small:
+        strays |= {p: bool(sizes[p] < limit) for p in mine.tolist() if p and p != mine[np.argmax(sizes[mine])]}
+    if not strays:
         return []
+    areas = _areas_by_bone(patches, region_of, spacing_mm)
+    through = _areas_by_bone(np.where(classes == ABBC.CORE, patches, 0), region_of, spacing_mm)
     table = region_of.copy()
+    events = []
+    for patch, is_small in strays.items():
+        found = areas.get(patch, {})
+        if not is_small:
+            cut = through.get(patch, {})
+            found = {n: a for n, a in cut.items() if a >= THROUGH_MM2 and a >= THROUGH_SHARE * found[n]}
+        if found:
+            table[patch] = max(found, key=lambda n: (found[n], -n))
+            events.append(Event("anatomy vote", name_of[int(region_of[patch])], float(sizes[patch]) * voxel_mm3))
+    regions.ravel()[voxels] = table[patches.ravel()[voxels]]
+    return events
+
+
+def _areas_by_bone(
+    patches: NDArray[Any], region_of: NDArray[np.int64], spacing_mm: Sequence[float]
+) -> dict[int, dict[int, float]]:
+    """Return for each patch the area, in mm2, that it shares with each other bone."""
     areas: dict[int, dict[int, float]] = {}
     for pair, (area, _) in find_interfaces(patches, np.zeros(patches.shape, bool), spacing_mm).items():
         for patch, other in (pair, pair[::-1]):
             to = areas.setdefault(patch, {})
             to[int(region_of[other])] = to.get(int(region_of[other]), 0.0) + area
-    events = []
-    for patch in small:
-        if patch in areas:
-            table[patch] = max(areas[patch], key=lambda n: (areas[patch][n], -n))
-            events.append(Event("anatomy vote", name_of[int(region_of[patch])], float(sizes[patch]) * voxel_mm3))
-    regions.ravel()[voxels] = table[patches.ravel()[voxels]]
-    return events
+    return areas

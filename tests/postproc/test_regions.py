@@ -1,15 +1,15 @@
 import numpy as np
 import pytest
 
-from label_gen import DataError, SchemeError
+from label_gen import ABBC, DataError, SchemeError
 from postproc import Thresholds
 from postproc.regions import find_regions
 from tests.volumes import MILLIMETRE, PELVIS, bar
 
 
-def regions_of(is_bone, anatomy, spacing=MILLIMETRE, rules=None):
+def regions_of(classes, anatomy, spacing=MILLIMETRE, rules=None):
     present = [int(n) for n in np.unique(anatomy) if n]
-    found, events = find_regions(is_bone, anatomy, present, spacing, PELVIS, rules)
+    found, events = find_regions(classes, anatomy, present, spacing, PELVIS, rules)
     return found, [(event.kind, event.bone, event.volume_mm3) for event in events]
 
 
@@ -55,6 +55,18 @@ def test_a_small_patch_follows_the_majority_of_its_faces():
     found, events = regions_of(anatomy > 0, anatomy, rules={"": Thresholds(fragment_mm3=100.0)})
     np.testing.assert_array_equal(found, anatomy)
     assert events == []
+
+
+@pytest.mark.parametrize(("core", "moves"), [(12, True), (7, True), (6, False), (0, False)])
+def test_a_large_patch_follows_its_core_into_another_bone(core, moves):
+    """The anatomy gives the end of the left hip bone (2) to the right one (3), which lies beyond a gap."""
+    anatomy = bar((2, (2, 14)), (3, (14, 20)), (3, (22, 40)), length=40)
+    classes = np.where(anatomy > 0, ABBC.BOUNDARY, ABBC.BACKGROUND).astype(np.uint8)
+    classes[2 : 2 + core, 2 : 2 + core, 3:19] = ABBC.CORE  # of the 144 mm2 of the contact
+    found, events = regions_of(classes, anatomy)
+    moved = np.where(np.arange(anatomy.shape[2]) < 21, np.where(anatomy > 0, 2, 0), anatomy)
+    np.testing.assert_array_equal(found, moved if moves else anatomy)
+    assert events == ([("anatomy vote", "right_hip", 144.0 * 6)] if moves else [])
 
 
 def test_a_femur_without_band_is_left_out():
