@@ -17,7 +17,7 @@ from skimage.segmentation import watershed
 
 from label_gen.grid import bounding_box, grow_box
 from postproc.events import Event
-from postproc.interfaces import Interface, find_interfaces, relabel, strides_of
+from postproc.interfaces import Interface, find_face_voxels, find_interfaces, relabel
 from postproc.thresholds import Thresholds
 
 __all__ = ["merge_unseparated", "split_along_border"]
@@ -124,7 +124,7 @@ def _cut(
     on_rim = np.where(_distance(~mine, spacing_mm) <= RIM_MM, parts, 0)
     whole = find_interfaces(parts, likely, spacing_mm)
     rims = find_interfaces(on_rim, likely >= RIM_EVIDENCE, spacing_mm)
-    faces = _find_faces(on_rim)
+    faces = find_face_voxels(on_rim)
     table = {
         pair: _Cut(*_sums(found), *_sums(rims.get(pair, (0.0, 0.0))), faces.get(pair, _NO_VOXELS))
         for pair, found in whole.items()
@@ -168,27 +168,6 @@ class _Cut:
             self.broken + other.broken,
             np.union1d(self.voxels, other.voxels),
         )
-
-
-def _find_faces(parts: NDArray[np.int32]) -> dict[tuple[int, int], NDArray[np.int64]]:
-    """Return the flat indices of the voxels on both sides of each interface, sorted, by the numbers of both."""
-    flat = parts.ravel()
-    voxels = np.flatnonzero(flat)
-    mine = flat[voxels].astype(np.int64)
-    keys, places = [], []
-    for stride in strides_of(parts.shape):
-        other = flat[voxels + stride].astype(np.int64)
-        meets = (other != mine) & (other != 0)
-        key = np.minimum(mine, other)[meets] << 32 | np.maximum(mine, other)[meets]
-        keys += [key, key]
-        places += [voxels[meets], voxels[meets] + stride]
-    pair_of, voxel = np.concatenate(keys), np.concatenate(places)
-    order = np.lexsort((voxel, pair_of))
-    pairs, starts = np.unique(pair_of[order], return_index=True)
-    groups = np.split(voxel[order], starts[1:]) if len(pairs) else []
-    return {
-        (pair >> 32, pair & 0xFFFFFFFF): np.unique(group) for pair, group in zip(pairs.tolist(), groups, strict=True)
-    }
 
 
 def _gap(voxels: NDArray[np.int64], likely: NDArray[np.float32]) -> float:

@@ -15,7 +15,7 @@ from label_gen.errors import DataError, SchemeError
 from label_gen.scheme import LabelScheme
 from postproc.events import Event
 from postproc.growth import grow
-from postproc.interfaces import find_interfaces
+from postproc.interfaces import find_areas
 from postproc.thresholds import Thresholds, thresholds_of
 
 __all__ = ["find_regions"]
@@ -121,7 +121,9 @@ def _vote(
     if not strays:
         return []
     areas = _areas_by_bone(patches, region_of, spacing_mm)
-    through = _areas_by_bone(np.where(classes == ABBC.CORE, patches, 0), region_of, spacing_mm)
+    through: dict[int, dict[int, float]] = {}
+    if not all(strays.values()):
+        through = _areas_by_bone(np.where(classes == ABBC.CORE, patches, 0), region_of, spacing_mm)
     table = region_of.copy()
     events = []
     for patch, is_small in strays.items():
@@ -141,7 +143,7 @@ def _areas_by_bone(
 ) -> dict[int, dict[int, float]]:
     """Return for each patch the area, in mm2, that it shares with each other bone."""
     areas: dict[int, dict[int, float]] = {}
-    for pair, (area, _) in find_interfaces(patches, np.zeros(patches.shape, bool), spacing_mm).items():
+    for pair, area in find_areas(patches, spacing_mm).items():
         for patch, other in (pair, pair[::-1]):
             to = areas.setdefault(patch, {})
             to[int(region_of[other])] = to.get(int(region_of[other]), 0.0) + area

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 
 from label_gen.grid import grow_box
 from postproc.events import Event
-from postproc.interfaces import find_interfaces, relabel
+from postproc.interfaces import find_areas, relabel
 from postproc.thresholds import Thresholds
 
 __all__ = ["join_islands", "merge_small"]
@@ -40,8 +40,7 @@ def merge_small(
     limit = thresholds.fragment_mm3 / voxel_mm3 - 1e-6
     if all(size >= limit for size in sizes.values()):
         return []
-    nothing = np.zeros(owners.shape, np.bool_)
-    areas = {pair: area for pair, (area, _) in find_interfaces(owners, nothing, spacing_mm).items()}
+    areas = find_areas(owners, spacing_mm)
     joined: dict[int, int] = {}
     events = []
     while len(sizes) > 1:

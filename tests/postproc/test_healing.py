@@ -7,7 +7,8 @@ from scipy import ndimage
 
 from label_gen import ABBC
 from postproc import Thresholds
-from postproc.healing import RIM_EVIDENCE, _find_faces, _gap, _join, merge_unseparated, split_along_border
+from postproc.healing import RIM_EVIDENCE, _gap, _join, merge_unseparated, split_along_border
+from postproc.interfaces import find_face_voxels
 from tests.volumes import MILLIMETRE, bar, bar_classes
 
 
@@ -166,7 +167,7 @@ def test_the_largest_gap_is_that_of_the_whole_volume(seed):
     rng = np.random.default_rng(seed)
     parts = np.pad(rng.integers(0, 4, (6, 7, 8)), 1).astype(np.int32)
     likely = (rng.random(parts.shape) * (parts > 0)).astype(np.float32)
-    faces = _find_faces(parts)
+    faces = find_face_voxels(parts)
     for pair in ((1, 2), (1, 3), (2, 3)):
         first, second = (parts == number for number in pair)
         rim = (ndimage.binary_dilation(first) & second) | (ndimage.binary_dilation(second) & first)
