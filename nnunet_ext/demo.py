@@ -29,7 +29,7 @@ OUTPUTS = {
 HOW_TO = """
 The same with a CT of yours (.nii.gz, .nii, .mha, .nrrd, a DICOM folder or a zip of one):
 
-  abbc-segment -i MY_CT -o OUT
+  abbc-segment -i MY_CT -o OUT --fast
 
 The models that come with the package have seen simulated fractures only. Research use only, not a medical device.
 """
