@@ -126,6 +126,7 @@ def _vote(
         through = _areas_by_bone(np.where(classes == ABBC.CORE, patches, 0), region_of, spacing_mm)
     table = region_of.copy()
     events = []
+    given: dict[str, list[float]] = {}  # volumes of small patches, by the bone that they came from
     for patch, is_small in strays.items():
         found = areas.get(patch, {})
         if not is_small:
@@ -133,9 +134,13 @@ def _vote(
             found = {n: a for n, a in cut.items() if a >= THROUGH_MM2 and a >= THROUGH_SHARE * found[n]}
         if found:
             table[patch] = max(found, key=lambda n: (found[n], -n))
-            events.append(Event("anatomy vote", name_of[int(region_of[patch])], float(sizes[patch]) * voxel_mm3))
+            bone, volume = name_of[int(region_of[patch])], float(sizes[patch]) * voxel_mm3
+            if is_small:
+                given.setdefault(bone, []).append(volume)
+            else:
+                events.append(Event("anatomy vote", bone, volume))
     regions.ravel()[voxels] = table[patches.ravel()[voxels]]
-    return events
+    return events + [Event("anatomy vote", bone, sum(volumes), len(volumes)) for bone, volumes in given.items()]
 
 
 def _areas_by_bone(

@@ -98,11 +98,11 @@ def test_trained_folder_is_what_nnunet_leaves(road):
         assert "Mean validation fragment_iou" in log.read_text()
 
 
-@pytest.mark.parametrize("configuration", MODELS)
-def test_predict_recover_and_evaluate(road, configuration):
+@pytest.mark.parametrize(("configuration", "workers"), [("3d_fullres", "0"), ("triplanar", "1")])
+def test_predict_recover_and_evaluate(road, configuration, workers):
     out = f"predicted_{configuration}"
     road.run(
-        f"nnUNetv2_predict -i raw/{DATASET}/imagesTs -o {out} {arguments(configuration)} -npp 1 -nps 1 "
+        f"nnUNetv2_predict -i raw/{DATASET}/imagesTs -o {out} {arguments(configuration)} -npp {workers} -nps {workers} "
         f"--save_probabilities && abbc-recover-instances -i {out} -a raw/{DATASET}/anatomyTs -o {out}_fragments && "
         f"abbc-evaluate -p {out}_fragments -r raw/{DATASET}/fragmentsTs -o {out}_scores.json"
     )
@@ -136,11 +136,7 @@ def test_own_predictor_agrees_with_the_stock_one(road):
     assert np.mean(own[decided] != stock[decided]) < 1e-3
 
 
-def test_best_configuration_and_ensemble(road):
-    text = road.run(
-        f"nnUNetv2_find_best_configuration 801 -p TriPlanarPlans -c triplanar -tr {TRAINERS['triplanar']} -f 0 -np 1"
-    )
-    assert "*Best*" in text
+def test_ensemble(road):
     folders = " ".join(f"predicted_{configuration}" for configuration in MODELS)
     road.run(f"nnUNetv2_ensemble -i {folders} -o ensemble -np 1")
     assert (road.folder / "ensemble" / "004.mha").is_file()
@@ -159,6 +155,7 @@ def test_both_modes_compete_for_the_best_configuration(road):
         "nnUNetv2_find_best_configuration 801 -p TriPlanarPlans -c triplanar 3d_fullres -f 0 -np 1 "
         "-tr nnUNetTrainerTriPlanar_2epochs"
     )
+    assert "*Best*" in text
     assert "ensemble___nnUNetTrainerTriPlanar_2epochs__TriPlanarPlans__triplanar___" in text
 
 

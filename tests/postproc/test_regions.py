@@ -3,6 +3,7 @@ import pytest
 
 from label_gen import ABBC, DataError, SchemeError
 from postproc import Thresholds
+from postproc.events import Event
 from postproc.regions import find_regions
 from tests.volumes import MILLIMETRE, PELVIS, bar
 
@@ -55,6 +56,13 @@ def test_a_small_patch_follows_the_majority_of_its_faces():
     found, events = regions_of(anatomy > 0, anatomy, rules={"": Thresholds(fragment_mm3=100.0)})
     np.testing.assert_array_equal(found, anatomy)
     assert events == []
+
+
+def test_small_patches_of_a_bone_are_told_together():
+    anatomy = bar((2, (2, 20)), (3, (24, 40)), length=40)
+    anatomy[4:9, 4:9, 6:11] = anatomy[4:6, 4:6, 15:17] = 3
+    _, events = find_regions(anatomy > 0, anatomy, [2, 3], MILLIMETRE, PELVIS, None)
+    assert events == [Event("anatomy vote", "right_hip", 125.0 + 8, 2)]
 
 
 @pytest.mark.parametrize(("core", "moves"), [(12, True), (7, True), (6, False), (0, False)])

@@ -13,7 +13,7 @@ from nnunet_ext.modelling.making import STAGES, find_anatomies, make_models
 from nnunet_ext.models import list_models, model_folder
 
 TINY = [
-    "workers=1", "loaders=0", "scheme=pengwin2024", "simulation.phantom_cases=3", "simulation.anatomy_cases=0",
+    "workers=1", "loaders=0", "scheme=pengwin2024", "simulation.phantom_cases=2", "simulation.anatomy_cases=0",
     "simulation.validation_cases=1", "simulation.phantom_test_cases=1", "simulation.anatomy_test_cases=0",
     "simulation.spacing_mm=2.5", "simulation.test_spacing_mm=2.5", "bones.spacing_mm=4.0", "bones.patch_size=32",
     "bones.batch_size=2", "bones.base_features=4", "bones.epochs=1", "bones.iterations=2", "bones.val_iterations=1",
