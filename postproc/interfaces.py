@@ -76,7 +76,15 @@ def find_interfaces(
 
 
 def find_areas(owners: NDArray[Any], spacing_mm: Sequence[float]) -> dict[tuple[int, int], float]:
-    """Return the area in mm2 of every interface, as `find_interfaces` does."""
+    """Find the area of every interface between two different owners.
+
+    Args:
+        owners: Owner numbers (z, y, x), 0 elsewhere.
+        spacing_mm: Spacing in array order, in millimetres.
+
+    Returns:
+        Area in mm2 by pair of owners, the smaller number first.
+    """
     nothing = np.zeros(owners.shape, np.bool_)
     return {pair: area for pair, (area, _) in find_interfaces(owners, nothing, spacing_mm).items()}
 

@@ -20,6 +20,7 @@ DATASET = "Dataset801_PENGWIN2024_ABBC"
 MODELS = {"3d_fullres": "ABBCPlansM", "triplanar": "TriPlanarPlans"}
 STEPS = {"3d_fullres": "3", "triplanar": "20"}
 TRAINERS = {"3d_fullres": "nnUNetTrainerABBC_2epochs", "triplanar": "nnUNetTrainerTriPlanar_2epochs"}
+WORKERS = {"3d_fullres": "0", "triplanar": "1"}  # nnU-Net predicts in its own process, or in workers
 FIELD_OF_VIEW = (144.0, 118.0, 144.0)
 
 
@@ -98,9 +99,9 @@ def test_trained_folder_is_what_nnunet_leaves(road):
         assert "Mean validation fragment_iou" in log.read_text()
 
 
-@pytest.mark.parametrize(("configuration", "workers"), [("3d_fullres", "0"), ("triplanar", "1")])
-def test_predict_recover_and_evaluate(road, configuration, workers):
-    out = f"predicted_{configuration}"
+@pytest.mark.parametrize("configuration", MODELS)
+def test_predict_recover_and_evaluate(road, configuration):
+    out, workers = f"predicted_{configuration}", WORKERS[configuration]
     road.run(
         f"nnUNetv2_predict -i raw/{DATASET}/imagesTs -o {out} {arguments(configuration)} -npp {workers} -nps {workers} "
         f"--save_probabilities && abbc-recover-instances -i {out} -a raw/{DATASET}/anatomyTs -o {out}_fragments && "
